@@ -22,11 +22,11 @@ from typing import Any
 
 from focal_steps import drift_text, read_steps, steps_table
 
-from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation
+from bevdiag.accuracy.outcome import MeasuredOn, Outcome, Validation, by_stack_and_loop
 from bevdiag.accuracy.rows import replacements
 from bevdiag.accuracy.validate import rows_to_predict, trace_row
 from bevdiag.errors import BevdiagError, NoVerdictError
-from bevdiag.report.validation import groups_markdown, validation_markdown
+from bevdiag.report.validation import validation_markdown
 
 ROOT = Path(__file__).parents[1]
 OWN_ROWS = ROOT / "tests" / "data" / "measured_rows_h200.json"
@@ -243,6 +243,31 @@ def predict(
             except BevdiagError as error:
                 outcomes.append(Outcome(row=row, error=str(error)))
     return Validation(machine=machine, outcomes=tuple(outcomes))
+
+
+def groups_markdown(validation: Validation) -> str:
+    """Write a line for each stack and loop."""
+    lines = [
+        "| measured with | rows | median | largest | covered | reserved, largest | within 5 % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, group in by_stack_and_loop(validation).items():
+        rows, of = len(group.predicted), len(group.outcomes)
+        cells = (
+            name,
+            str(rows) if rows == of else f"{rows} of {of}",
+            _percent(group.median_error),
+            _percent(group.max_error),
+            f"{group.num_covered} of {rows}",
+            _percent(group.max_reserved_error),
+            f"{group.num_reserved_near} of {rows}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _percent(error: float | None) -> str:
+    return "-" if error is None else f"{100 * abs(error):.2f} %"
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.trace.scenarios import Scenario
+from bevdiag.scenes.scenario import Scenario
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"

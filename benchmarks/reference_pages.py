@@ -11,7 +11,7 @@ import typer
 from typer.cli import get_docs_for_click
 
 from bevdiag.cli.main import app
-from bevdiag.cli.reference import schema_names, schema_text
+from bevdiag.cli.reference import schema_text, schemas
 from bevdiag.report.rule_pages import rule_markdown
 from bevdiag.rules.codes import CODES
 from bevdiag.rules.pages import RulePage, rule_page
@@ -31,9 +31,7 @@ def pages() -> dict[str, str]:
         for page in rules
     }
     texts["rules/README.md"] = index_markdown(rules)
-    texts |= {
-        f"schemas/{name.replace('/', '-')}.json": schema_text(name) for name in schema_names()
-    }
+    texts |= {f"schemas/{name.replace('/', '-')}.json": schema_text(name) for name in schemas()}
     texts["cli.md"] = command_line()
     return texts
 

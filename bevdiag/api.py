@@ -150,7 +150,7 @@ def predict(
             refuse("the scene of point files", "scene")
     asked = InspectOptions(
         device="meta",
-        points=tuple(map(os.fspath, points or ())),
+        points=tuple(os.fspath(name) for name in points or ()),
         point_columns=point_columns,
         point_dtype=point_dtype,
         scene=_name(scene),

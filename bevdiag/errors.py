@@ -3,6 +3,7 @@
 Everything else that escapes is a defect of bevdiag, reported as such by the command line.
 """
 
+import os
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from pathlib import Path
@@ -34,6 +35,18 @@ class Location:
     file: Path
     line: int
     column: int
+
+    def shown(self) -> "Location":
+        """Return it with its file as seen from the working directory, if below that."""
+        if not self.file.is_absolute():
+            return self
+        try:
+            relative = Path(os.path.relpath(self.file))
+        except FileNotFoundError:  # the working directory is gone
+            return self
+        if relative.parts[:1] == ("..",):
+            return self
+        return Location(relative, self.line, self.column)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"

@@ -88,7 +88,7 @@ def _reason_to_fail(returned: object, marker: pytest.Mark) -> str:
     """Why a step does not pass; empty where it fits."""
     from bevdiag.memory.verdict import Verdict
     from bevdiag.prediction.predicted import predict
-    from bevdiag.report.layout import Layout
+    from bevdiag.report.printable import Layout
     from bevdiag.report.text.inspect_report import write_model
     from bevdiag.report.text.prose import rendered
 

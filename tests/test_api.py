@@ -115,7 +115,7 @@ def test_what_cannot_be_used_is_one_sentence(given: dict[str, object], sentence:
         ({"point_dtype": "int8", "points": ["a.bin"]}, "point_dtype='int8': take one of float16"),
         ({"point_columns": 2, "points": ["a.bin"]}, "point_columns=2: a number from 3"),
         ({"scene": "a.json", "points": ["a.bin"]}, "scene: without effect on the scene of point"),
-        ({"scene": "none.json"}, "none.json: cannot be read"),
+        ({"scene": "none.json"}, "none.json cannot be read"),
         ({"point_columns": 5}, "--point-columns: says how a .bin file is read"),
     ],
 )

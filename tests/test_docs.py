@@ -10,7 +10,7 @@ import typer
 
 from benchmarks.reference_pages import DOCS, FOLDERS, pages
 from bevdiag.cli.main import app
-from bevdiag.cli.reference import schema_names
+from bevdiag.cli.reference import schemas
 from bevdiag.rules.codes import CODES
 from tests.documented import commands
 
@@ -99,5 +99,5 @@ def test_the_pages_that_the_code_has_are_todays() -> None:
 
 def test_formats_names_every_schema() -> None:
     text = (DOCS / "formats.md").read_text(encoding="utf-8")
-    for name in schema_names():
+    for name in schemas():
         assert f"[{name}](schemas/{name.replace('/', '-')}.json)" in text

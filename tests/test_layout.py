@@ -31,8 +31,7 @@ PACKAGES = {
 
 ELSEWHERE = {
     "cli/options": "cli/test_main.py",
-    "cli/reference": "policy/test_policy_file.py",
-    "cli/validate": "cli/test_main.py",
+    "cli/reference": "test_policy.py",
     "config/model_settings": "config/test_settings.py",
     "prediction/entry": "source/dialects/test_entry.py",
     "prediction/predicted": "prediction/test_module.py",
@@ -45,7 +44,6 @@ ELSEWHERE = {
     "trace/measure": "prediction/test_measured.py",
     "trace/operands": "source/test_simulated_gpu.py",
     "trace/real_run": "trace/test_any_model.py",
-    "trace/scenarios": "trace/test_alternatives.py",
 }
 """Modules that the test of another module holds: they are parts of what it does."""
 

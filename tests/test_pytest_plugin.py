@@ -14,7 +14,7 @@ import bevdiag.source.stubs.spconv  # noqa: F401
 from bevdiag.prediction.module import Module
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.predicted import predict
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.inspect_report import write_model
 from bevdiag.report.text.prose import rendered
 

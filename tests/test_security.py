@@ -221,7 +221,7 @@ def _rendered(report: Prediction) -> dict[str, str]:
 
 
 def test_names_reach_no_terminal(named_badly: Prediction) -> None:
-    from bevdiag.report.layout import Layout
+    from bevdiag.report.printable import Layout
     from bevdiag.report.text.inspect_report import write_inspect
     from bevdiag.report.text.prose import rendered
 

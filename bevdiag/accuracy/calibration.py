@@ -165,8 +165,8 @@ class _Work:
             now, then = ((p.gpu.name, p.torch, p.cudnn) for p in (device, known))
             if now != then:
                 raise InputError(
-                    f"the profile to go on with is of {_words(known)}, and this is "
-                    f"{_words(device)}: name another file"
+                    f"the profile to go on with is of {known.words}, and this is "
+                    f"{device.words}: name another file"
                 )
         self.profile = device
 
@@ -209,10 +209,6 @@ def _in_child(task: CalibrationTask, tell: Callable[[Any], None]) -> None:
         reported=tell,
         timeout_seconds=TIMEOUT_SECONDS,
     )
-
-
-def _words(profile: DeviceProfile) -> str:
-    return f"{profile.gpu.name}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}"
 
 
 def calls_of(options: CalibrationOptions, progress: Progress) -> dict[ConvCall, None]:

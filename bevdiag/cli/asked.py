@@ -6,13 +6,14 @@ command's own.
 
 import functools
 import inspect
-import shlex
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from bevdiag.cli import options as opt
+from bevdiag.cli.output import MEMORY_VIZ, STDOUT, Output, check_output
 from bevdiag.errors import InputError
 from bevdiag.files.reading import STDIN
 from bevdiag.memory.loop import Loop
@@ -35,7 +36,7 @@ def _option(name: str) -> str:
 class OptionTexts:
     """The texts of the options, as they were given."""
 
-    device: Annotated[str, opt.option(f"--device {opt.DEVICES}")] = "meta"
+    device: Annotated[str, opt.option(f"--device {opt.DEVICES}")] = "auto"
     source: opt.Source = None
     entry: Annotated[str | None, opt.option("--entry FILE.py:FUNCTION")] = None
     points: Annotated[list[str] | None, opt.option("--points FILE")] = None
@@ -81,8 +82,7 @@ class OptionTexts:
                 "--entry"
             )
         rehearse = values.choose("--rehearse", self.rehearse, ("auto", "off"))
-        for sentence in self._refusals():
-            raise InputError(sentence)
+        self._refuse_without_effect()
         return InspectOptions(
             device=values.choose("--device", self.device, values.DEVICES),
             points=tuple(self.points or ()),
@@ -123,30 +123,34 @@ class OptionTexts:
         Raises:
             InputError: it is given.
         """
-        if self.entry is not None:
-            raise InputError(f"--entry: {why}: see it with bevdiag inspect")
+        self.refuse(["entry"], f"{why}: see it with bevdiag inspect")
 
-    def _refusals(self) -> Iterator[str]:
-        """Say what has no effect on what is asked."""
-        if not self._runs_code and self.rehearse == "off":
-            yield "--rehearse off applies to the code of a repository: give --source"
-        if self.entry is not None:
-            for name in (*POINTS, "batch_size", "compression", "sets", "data_root"):
-                if getattr(self, name):
-                    yield f"{_option(name)}: has no effect on what --entry gives: leave it out"
-            if self.step == "eval":
-                yield "--step eval: the function of --entry gives a training step"
-        for name in ("point_columns", "point_dtype"):
-            if getattr(self, name) is not None and not self.points:
-                yield f"{_option(name)}: says how a .bin file is read: give one with --points"
-        if self.scene is not None and self.points:
-            yield "--scene: describes a synthetic scene: leave it out with --points"
-        if self.batch is not None:
-            if self.source is None:
-                yield "--batch: is for the model of a repository: give --source too"
-            for name in ("points", "scene"):
-                if getattr(self, name):
-                    yield f"--{name}: the batch is that of --batch: leave one of them out"
+    def refuse(self, names: Iterable[str], why: str) -> None:
+        """Refuse options that have no effect on what is asked.
+
+        Raises:
+            InputError: one of them is given.
+        """
+        for field in fields(self):
+            if field.name in names and getattr(self, field.name) not in (None, field.default):
+                raise InputError(f"{_option(field.name)}: {why}")
+
+    def _refuse_without_effect(self) -> None:
+        of_config = (*POINTS, "batch_size", "compression", "sets", "data_root")
+        code = "applies to the code of a repository: give --source"
+        batch = "the batch is that of --batch: leave one of them out"
+        binary = "says how a .bin file is read: give one with --points"
+        for applies, names, why in (
+            (not self._runs_code, ("rehearse",), code),
+            (self.entry, of_config, "has no effect on what --entry gives: leave it out"),
+            (self.entry, ("step",), "the function of --entry gives a training step"),
+            (not self.points, ("point_columns", "point_dtype"), binary),
+            (self.points, ("scene",), "describes a synthetic scene: leave it out with --points"),
+            (not self.source, ("batch",), "is for the model of a repository: give --source too"),
+            (self.batch, ("points", "scene"), batch),
+        ):
+            if applies:
+                self.refuse(names, why)
 
     def _loop(self) -> Loop:
         """Return what the training script does around the step."""
@@ -176,22 +180,17 @@ class OptionTexts:
             config: the file that it is asked about; None for --entry alone.
             taken: the options that the command has.
         """
+        from bevdiag.report.printable import command_line
+
         words = ["bevdiag", name] if config is None else ["bevdiag", name, str(config)]
-        for option, given in self.given(taken).items():
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if field.name not in taken or given in (None, field.default):
+                continue
+            option = _option(field.name)
             for value in given if isinstance(given, list) else [given]:
                 words += [option] if value is True else [option, str(value)]
-        return shlex.join(words)
-
-    def given(self, names: Sequence[str]) -> dict[str, object]:
-        """Return what was given of these options, by what the command line calls each."""
-        given = {
-            f.name: (f.default, getattr(self, f.name)) for f in fields(self) if f.name in names
-        }
-        return {
-            _option(name): value
-            for name, (default, value) in given.items()
-            if value not in (None, default)
-        }
+        return command_line(words)
 
     def jobs(self, configs: "Sequence[Path]", *, judged: bool = True) -> "list[Job]":
         """One job a config, with what its project's policy decides.
@@ -236,35 +235,77 @@ FIXED = (*MODEL, *POINTS, *TRAINING, "step", "batch_size", "autocast", "optimize
 REST = ("sets", "assume", "seed", "timeout", "rehearse", "policy", "isolated")
 
 
-def takes(*names: str, **defaults: object) -> Callable[[Callable[..., int]], Callable[..., int]]:
+Command = Callable[..., int]
+
+
+def takes(*names: str) -> Callable[[Command], Command]:
     """Give a command these options of `Asked`, ahead of its own, as its keyword `asked`."""
+    shared = [
+        _parameter(field.name, field.type, field.default)
+        for field in fields(OptionTexts)
+        if field.name in names
+    ]
 
-    def decorate(command: Callable[..., int]) -> Callable[..., int]:
-        shared = [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=defaults.get(field.name, field.default),
-                annotation=field.type,
-            )
-            for field in fields(OptionTexts)
-            if field.name in names
-        ]
-        own = [p for p in inspect.signature(command).parameters.values() if p.name != "asked"]
-        arguments = [p for p in own if p.default is inspect.Parameter.empty or p.name == "config"]
-        options = [p for p in own if p not in arguments]
+    def asked(given: dict[str, Any]) -> OptionTexts:
+        # A command without --device predicts.
+        return OptionTexts(**{"device": "meta", **given})
 
-        @functools.wraps(command)
-        def run(**given: object) -> int:
-            asked = OptionTexts(**{name: given.pop(name) for name in names})  # type: ignore[arg-type]
-            return command(asked=asked, **given)
+    return lambda command: _with_options(command, "asked", shared, asked, is_first=True)
 
-        parameters = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for parameter in (*arguments, *shared, *options)
-        ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        return run
 
-    return decorate
+def reports(formats: Sequence[str], *, page: bool = False) -> Callable[[Command], Command]:
+    """Give a command --format, --output and, for a `page`, --html as its keyword `output`."""
+    named = Annotated[str, opt.option(f"--format {'|'.join(formats)}")]
+    shared = [
+        _parameter("format", named, "text"),
+        _parameter("file", opt.OutputFile, STDOUT),
+        *([_parameter("page", opt.Html, None)] if page else []),
+    ]
+
+    def output(given: dict[str, Any]) -> Output:
+        found = Output(**given)
+        values.choose("--format", found.format, formats)
+        check_output(found.file)
+        if found.format == MEMORY_VIZ and found.file == STDOUT and sys.stdout.isatty():
+            raise InputError(f"--format {MEMORY_VIZ} is no text: name a file with -o")
+        if found.page == STDOUT:
+            raise InputError("--html: name a file; stdout is the report's")
+        if found.page is not None:
+            check_output(found.page, "--html")
+        return found
+
+    return lambda command: _with_options(command, "output", shared, output, is_first=False)
+
+
+def _parameter(name: str, annotation: Any, default: object) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _with_options(
+    command: Command,
+    keyword: str,
+    shared: Sequence[inspect.Parameter],
+    made: Callable[[dict[str, Any]], object],
+    *,
+    is_first: bool,
+) -> Command:
+    """Return the command as Typer is to see it: with the shared options in place of a keyword."""
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.name != keyword
+    ]
+    arguments = [p for p in own if p.default is inspect.Parameter.empty or p.name == "config"]
+    options = [p for p in own if p not in arguments]
+    ordered = (*shared, *options) if is_first else (*options, *shared)
+
+    @functools.wraps(command)
+    def run(**given: Any) -> int:
+        taken = {parameter.name: given.pop(parameter.name) for parameter in shared}
+        return command(**{keyword: made(taken)}, **given)
+
+    parameters = [*arguments, *ordered]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run

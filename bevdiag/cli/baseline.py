@@ -7,7 +7,7 @@ import typer
 
 from bevdiag.cli import options as opt
 from bevdiag.cli.asked import REST, STEP, TARGET, OptionTexts, takes
-from bevdiag.cli.output import STDOUT, layout_for, say, write_output
+from bevdiag.cli.output import Output, say
 from bevdiag.cli.preflight import run_jobs
 from bevdiag.errors import ExitCode
 from bevdiag.files.writing import declare_output, locked, write_file
@@ -52,8 +52,6 @@ def show_command(file: _File) -> int:
     """Print what FILE has recorded."""
     from bevdiag.prediction.baseline import read_baseline
     from bevdiag.report.text.checks_report import write_baseline
-    from bevdiag.report.text.prose import rendered
 
-    baseline = read_baseline(Path(file))
-    write_output(rendered(layout_for(STDOUT), write_baseline, baseline), STDOUT)
+    Output().write(read_baseline(Path(file)), write_baseline)
     return ExitCode.FITS

@@ -28,7 +28,7 @@ def calibrate_command(
         ),
     ] = False,
     calls: Annotated[Path | None, opt.option("--calls PROFILE")] = None,
-    output: opt.Output = STDOUT,
+    output: opt.OutputFile = STDOUT,
 ) -> int:
     """Measure the GPU at hand and write a profile for --profile.
 
@@ -40,6 +40,10 @@ def calibrate_command(
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
     sizes, autocasts = values.batch_sizes(batch_size), values.autocasts(autocast)
+    given = {"--batch-size": batch_size, "--autocast": autocast}
+    for option, value in {**given, "--cudnn-benchmark": cudnn_benchmark}.items():
+        if value and not configs:
+            raise InputError(f"{option}: says how a model is measured: give its CONFIG")
     with progress_bar() as progress:
         with importing_torch(progress):
             from bevdiag.accuracy.calibration import CalibrationOptions, calibrate
@@ -66,8 +70,5 @@ def calibrate_command(
     for crash in calibration.crashes:
         say(f"skipped {crash}")
     left_out = f", {calibration.left_out} left out" if calibration.left_out else ""
-    say(
-        f"{profile.gpu.name}, torch {profile.torch}, cuDNN {'.'.join(map(str, profile.cudnn))}: "
-        f"{len(profile.workspaces)} convolutions measured{left_out}"
-    )
+    say(f"{profile.words}: {len(profile.workspaces)} convolutions measured{left_out}")
     return ExitCode.FITS

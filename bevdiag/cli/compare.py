@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Annotated
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, OptionTexts, takes
-from bevdiag.cli.output import STDOUT, check_output, check_page, write_output, write_report
+from bevdiag.cli.asked import MODEL, POINTS, REST, TARGET, TRAINING, OptionTexts, reports, takes
+from bevdiag.cli.output import Output
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.files.shipped import SHIPPED_NAME, shipped_config
 from bevdiag.prediction import values
@@ -14,20 +14,16 @@ DEFAULT_MODES = "max,mean,learned,sparse_max"
 
 
 @takes(*MODEL, *POINTS, *TRAINING, "optimizer", *TARGET, *REST)
+@reports(values.FORMATS, page=True)
 def compare_command(
     asked: OptionTexts,
+    output: Output,
     config: opt.ConfigOrShipped = None,
     compression: Annotated[str | None, opt.option("--compression NAME,...")] = None,
     batch_size: opt.BatchSizes = None,
     autocast: opt.Autocasts = None,
-    output_format: opt.Format = "text",
-    output: opt.Output = STDOUT,
-    html: opt.Html = None,
 ) -> int:
     """Compare ways to the BEV map of CONFIG in one table."""
-    values.choose("--format", output_format, values.FORMATS)
-    check_output(output)
-    check_page(html)
     asked.refuse_entry("compare varies a config")
     axes = (
         values.choose_several("--compression", compression or DEFAULT_MODES, values.compressions())
@@ -47,11 +43,8 @@ def compare_command(
         report = replace(report, config=SHIPPED_NAME)
     from bevdiag.report.text.compare_report import write_compare
 
-    write_report(report, output_format, output, as_text=write_compare)
-    if html is not None:
-        from bevdiag.report.html.report_pages import compare_page
-
-        write_output(compare_page(report), html, option="--html", exact=True)
+    output.write(report, write_compare)
+    output.write_page(report)
     return report.exit_code
 
 

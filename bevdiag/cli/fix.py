@@ -3,8 +3,8 @@
 from typing import Annotated
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, OptionTexts, takes
-from bevdiag.cli.output import STDOUT, check_output, say, write_output, write_report
+from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, OptionTexts, reports, takes
+from bevdiag.cli.output import STDOUT, Output, say, write_output
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import InputError
 from bevdiag.prediction import values
@@ -12,20 +12,18 @@ from bevdiag.prediction.options import KNOBS
 
 
 @takes(*FIXED, *REST)
+@reports(values.FORMATS)
 def fix_command(
     asked: OptionTexts,
+    output: Output,
     config: opt.Config,
     diff: Annotated[bool, opt.option("--diff")] = False,
     write: Annotated[bool, opt.option("--write")] = False,
     unsafe: Annotated[bool, opt.option("--unsafe")] = False,
-    output_format: opt.Format = "text",
-    output: opt.Output = STDOUT,
 ) -> int:
     """Find the cheapest changes with which CONFIG fits."""
-    values.choose("--format", output_format, values.FORMATS)
-    check_output(output)
     asked.refuse_entry("fix changes a config")
-    if diff and (write or output_format != "text"):
+    if diff and (write or output.format != "text"):
         raise InputError("--diff prints the edits and nothing else: leave out --write and --format")
     wanted = asked.job(config).options
     with progress_bar() as progress:
@@ -37,24 +35,22 @@ def fix_command(
 
     if diff:
         say(outcome(report))
-        _write_diff(report.diff, output)
+        _write_diff(report.diff, output.file)
     else:
-        write_report(report, output_format, output, as_text=write_fix)
+        output.write(report, write_fix)
     return report.exit_code
 
 
 @takes(*STEP, *TARGET, *REST)
+@reports(values.FORMATS)
 def fit_command(
     asked: OptionTexts,
+    output: Output,
     config: opt.Config,
     what: Annotated[str, opt.option(f"--what {'|'.join(KNOBS)}")] = "batch",
-    output_format: opt.Format = "text",
-    output: opt.Output = STDOUT,
 ) -> int:
     """Find the largest batch or cap on voxels with which CONFIG fits."""
-    values.choose("--format", output_format, values.FORMATS)
     values.choose("--what", what, tuple(KNOBS))
-    check_output(output)
     asked.refuse_entry("fit turns a config's own batch and caps")
     wanted = asked.job(config).options
     with progress_bar() as progress:
@@ -64,7 +60,7 @@ def fit_command(
         report = fit(config, wanted, what, progress)
     from bevdiag.report.text.fit_report import write_fit
 
-    write_report(report, output_format, output, as_text=write_fit)
+    output.write(report, write_fit)
     return report.exit_code
 
 

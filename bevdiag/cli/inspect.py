@@ -6,19 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, OptionTexts, takes
+from bevdiag.cli.asked import FIXED, REST, STEP, TARGET, OptionTexts, reports, takes
 from bevdiag.cli.output import (
     INSPECT_FORMATS,
     MEMORY_VIZ,
     STDOUT,
-    check_binary,
-    check_output,
-    check_page,
-    layout_for,
-    renderer,
+    Output,
     say,
     write_output,
-    write_report,
 )
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import InputError
@@ -33,72 +28,61 @@ if TYPE_CHECKING:
 _LEVELS = 3
 
 
-@takes(*STEP, *TARGET, *REST, "device", "data_root", device="auto")
+_TAKEN = (*STEP, *TARGET, *REST, "device", "data_root")
+
+
+@takes(*_TAKEN)
+@reports(INSPECT_FORMATS, page=True)
 def inspect_command(
     asked: OptionTexts,
+    output: Output,
     config: opt.ConfigOrEntry = None,
     full: Annotated[bool, opt.option("--full")] = False,
     depth: Annotated[str | None, opt.option("--depth N")] = None,
     remedies: Annotated[bool | None, opt.option("--remedies/--no-remedies")] = None,
     verbose: Annotated[bool, opt.option("--verbose, -v")] = False,
-    output_format: opt.InspectFormat = "text",
-    output: opt.Output = STDOUT,
-    html: opt.Html = None,
 ) -> int:
     """Tell what one training step of CONFIG asks of a GPU."""
-    values.choose("--format", output_format, INSPECT_FORMATS)
     levels = None if depth is None else values.whole_number("--depth", depth, least=1)
-    check_output(output)
-    check_page(html)
-    if output_format != "text":
-        for option, is_given in (("--depth", levels is not None), ("--verbose", verbose)):
-            if is_given:
-                raise InputError(f"{option}: says how much the text shows: leave out --format")
-    as_snapshot = output_format == MEMORY_VIZ
-    if as_snapshot:
-        check_binary(output, f"--format {MEMORY_VIZ}")
+    as_snapshot = output.format == MEMORY_VIZ
     job = asked.job(config)
     if remedies and job.options.gpu is None and job.options.process_bytes is None:
         raise InputError("--remedies: say what the step must fit, with --gpu NAME or --budget SIZE")
+    shows_plans = output.format in values.FORMATS or output.page is not None
+    if remedies and not shows_plans:
+        raise InputError(f"--remedies: {output.format} shows none: see them as text or json")
+    for option, given in (("--full", full), ("--depth", depth), ("-v", verbose)):
+        if given and output.format != "text":
+            raise InputError(f"{option}: is of the text; {output.format} is always whole")
+    levels = levels or (_LEVELS if full or verbose else None)
     wanted = replace(
         job.options,
-        # A snapshot alone shows none of them.
-        remedies=False if as_snapshot and html is None else remedies,
-        blocks=html is not None,
+        remedies=remedies if shows_plans else False,
+        blocks=output.page is not None,
         snapshot=as_snapshot,
-        evaluation=full,
+        evaluation=levels is not None and output.format == "text",
     )
-    levels = levels or (_LEVELS if full or verbose else None)
-    is_early = output_format == "text" and output == STDOUT
+    is_early = (output.format, output.file) == ("text", STDOUT)
     report, is_begun = _inspect(
         replace(job, options=wanted), is_early=is_early, is_full=levels is not None
     )
     if as_snapshot:
-        _write_snapshot(report, output)
-    elif output_format not in values.FORMATS:
+        _write_snapshot(report, output.file)
+    elif output.format not in values.FORMATS:
         from bevdiag.prediction.checked import Check
 
-        write_output(
-            renderer(output_format)([Check(config=report.config, report=report)]),
-            output,
-            exact=output_format == "github",
-        )
+        output.write([Check(config=report.config, report=report)])
     else:
         commands = {
-            "inspect": asked.command("inspect", config, (*STEP, *TARGET, *REST, "data_root")),
+            "inspect": asked.command("inspect", config, _TAKEN),
             # It edits the config, whose way to the BEV map is not the one that is asked about.
             "fix": "" if asked.compression else asked.command("fix", config, (*FIXED, *REST)),
         }
         as_text = partial(
             _write, levels=levels, verbose=verbose, is_begun=is_begun, commands=commands
         )
-        write_report(report, output_format, output, as_text=as_text)
-    if html is not None:
-        from bevdiag.prediction.result import ConfigReport
-        from bevdiag.report.html.report_pages import config_page, inspect_page
-
-        page = config_page(report) if isinstance(report, ConfigReport) else inspect_page(report)
-        write_output(page, html, option="--html", exact=True)
+        output.write(report, as_text)
+    output.write_page(report)
     return report.exit_code
 
 
@@ -115,12 +99,10 @@ def _inspect(
 
         def begin(report: "Prediction") -> None:
             from bevdiag.report.text.headline import write_opening
-            from bevdiag.report.text.prose import rendered
             from bevdiag.report.text.short_report import write_head
 
-            write = write_opening if is_full else write_head
             with progress.aside():
-                write_output(rendered(layout_for(STDOUT), write, report), STDOUT)
+                Output().write(report, write_opening if is_full else write_head)
             begun.append(report)
 
         report = inspect(

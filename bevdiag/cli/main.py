@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -52,7 +51,7 @@ def next_command(error: Exception, arguments: Sequence[str]) -> str:
     if any(name in str(error) for name in _NAMED):
         return ""
     command = arguments[0] if arguments else ""
-    again = shlex.join(["bevdiag", *arguments])
+    again = _command(["bevdiag", *arguments])
     if isinstance(error, RepositoryError):
         return f"BEVDIAG_DEBUG=1 {again}"
     if isinstance(error, OutputError):
@@ -64,10 +63,16 @@ def next_command(error: Exception, arguments: Sequence[str]) -> str:
         return _after_config(error, command, arguments)
     if isinstance(error, InputError):
         group = arguments[:2] if command in ("baseline", "scene") else arguments[:1]
-        return shlex.join(["bevdiag", *(word for word in group if word[:1] != "-"), "--help"])
+        return _command(["bevdiag", *(word for word in group if word[:1] != "-"), "--help"])
     if isinstance(error, NoVerdictError):
         return _after_no_verdict(command, arguments)
     return ""
+
+
+def _command(words: Sequence[str]) -> str:
+    from bevdiag.report.printable import command_line
+
+    return command_line(words)
 
 
 def _after_config(error: ConfigError, command: str, arguments: Sequence[str]) -> str:
@@ -76,17 +81,17 @@ def _after_config(error: ConfigError, command: str, arguments: Sequence[str]) ->
         return "bevdiag schema policy"
     config = str(place.file) if place is not None else _config(arguments)
     if command in _READS_CONFIGS and config:
-        return shlex.join(["bevdiag", "check", config])
-    return shlex.join(["bevdiag", command, "--help"])
+        return _command(["bevdiag", "check", config])
+    return _command(["bevdiag", command, "--help"])
 
 
 def _after_no_verdict(command: str, arguments: Sequence[str]) -> str:
     config = _config(arguments)
     has_source = any(word.partition("=")[0] == "--source" for word in arguments)
     if command in _READS_CONFIGS and config and not has_source:
-        return f"{shlex.join(['bevdiag', command, config])} --source DIR"
+        return f"{_command(['bevdiag', command, config])} --source DIR"
     if config:
-        return shlex.join(["bevdiag", "check", config])
+        return _command(["bevdiag", "check", config])
     return "bevdiag doctor"
 
 

@@ -69,7 +69,7 @@ _HELP = f"""
 --verbose, -v
     --full, and the wiring where nothing is wrong with it.
 --full
-    Show every layer, holder, finding, change; with --source the evaluation.
+    Show every layer, holder, finding and change, and the evaluation.
 --format {_FORMATS}
     For people or programs.
 --format {_CHECK_FORMATS}
@@ -91,11 +91,11 @@ _HELP = f"""
 --isolated
     Use no project's policy.
 --tolerance SHARE
-    Growth that --baseline allows.
+    Growth that --baseline allows. Default: 1%.
 --html FILE
     Also write the report as a page for a browser.
 --depth N
-    --full, with N levels of layers instead of 3.
+    --full, with N levels of layers. Default: 3.
 --source DIR
     Build the model with the code of this OpenPCDet-style repository. This executes that code, in a
     child process; nothing is compiled or downloaded.
@@ -138,7 +138,7 @@ _HELP = f"""
 --uncertain fail|pass
     Whether a config without a verdict (exit 3) passes with a warning.
 -q, --quiet
-    Say nothing if all is well.
+    Print nothing if all is well.
 --calls PROFILE
     Measure the convolutions of this profile. Default: those of the shipped one.
 --rows FILE
@@ -200,10 +200,7 @@ Autocasts = Annotated[str | None, option("--autocast NAME,...")]
 GpuName = Annotated[str | None, option("--gpu NAME")]
 Profile = Annotated[str | None, option("--profile FILE")]
 Overrides = Annotated[list[str] | None, option("--set, --cfg-options KEY=VALUE")]
-Format = Annotated[str, option(f"--format {_FORMATS}")]
-CheckFormat = Annotated[str, option(f"--format {_CHECK_FORMATS}")]
-InspectFormat = Annotated[str, option(f"--format {_INSPECT_FORMATS}")]
-Output = Annotated[str, option("-o, --output FILE")]
+OutputFile = Annotated[str, option("-o, --output FILE")]
 Also = Annotated[list[str] | None, option("--also FORMAT=FILE")]
 PolicyFile = Annotated[Path | None, option("--policy FILE")]
 Isolated = Annotated[bool, option("--isolated")]

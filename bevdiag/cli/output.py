@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,10 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bevdiag.errors import BevdiagError, ExitCode, InputError, OutputError, RepositoryError
 from bevdiag.files.writing import declare_output, write_all, write_file
 from bevdiag.prediction.values import choose
-from bevdiag.report.layout import Layout, layout_of
+from bevdiag.report.printable import Layout, layout_of
 
 if TYPE_CHECKING:
-    from bevdiag.prediction.checked import Check
     from bevdiag.report.text.prose import Page
 
 STDOUT = "-"
@@ -93,28 +93,6 @@ def check_output(output: str, option: str = "-o", *, updated: bool = False) -> N
         declare_output(Path(output), option, updated=updated)
 
 
-def check_page(html: str | None) -> None:
-    """Like `check_output`, for the page beside the report, which has stdout to itself.
-
-    Raises:
-        InputError: it cannot be written, or is stdout.
-    """
-    if html == STDOUT:
-        raise InputError("--html: name a file; stdout is the report's")
-    if html is not None:
-        check_output(html, "--html")
-
-
-def check_binary(output: str, what: str) -> None:
-    """Refuses to fill a terminal with bytes.
-
-    Raises:
-        InputError: `output` is a terminal.
-    """
-    if output == STDOUT and sys.stdout.isatty():
-        raise InputError(f"{what} is no text: name a file with -o")
-
-
 def write_output(
     report: str | bytes,
     output: str,
@@ -147,31 +125,54 @@ def write_output(
         write_file(Path(output), data, option, updated=updated)
 
 
-def render_report(
-    report: _Report, output_format: str, output: str, as_text: "Callable[[Page, _Report], None]"
-) -> str:
-    """Render the report in a format; `as_text` writes the command's own text."""
-    if output_format == "text":
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a report goes, and in which format.
+
+    Attributes:
+        format: text, or one of those for machines.
+        file: its name, or `STDOUT`.
+        option: what named the file.
+        page: the file of a page for a browser beside it, None without one.
+    """
+
+    format: str = "text"
+    file: str = STDOUT
+    option: str = "-o"
+    page: str | None = None
+
+    def rendered(
+        self, report: _Report, as_text: "Callable[[Page, _Report], None] | None" = None
+    ) -> str:
+        """Render the report; `as_text` writes the command's own text."""
+        if as_text is None or self.format != "text":
+            return renderer(self.format)(report)
         from bevdiag.report.text.prose import rendered
 
-        return rendered(layout_for(output), as_text, report)
-    return renderer(output_format)(report)
+        return rendered(layout_for(self.file), as_text, report)
 
+    def write(
+        self, report: _Report, as_text: "Callable[[Page, _Report], None] | None" = None
+    ) -> None:
+        """Write the report; of GitHub's, lines are meant as commands.
 
-def write_report(
-    report: _Report,
-    output_format: str,
-    output: str,
-    *,
-    as_text: "Callable[[Page, _Report], None]",
-) -> None:
-    """Write the report in a format; of GitHub's, lines are meant as commands.
+        Raises:
+            InputError: the file has been read.
+            OutputError: it cannot be written.
+        """
+        is_exact = self.format == "github"
+        write_output(self.rendered(report, as_text), self.file, self.option, exact=is_exact)
 
-    Raises:
-        InputError: the file cannot be written.
-    """
-    text = render_report(report, output_format, output, as_text)
-    write_output(text, output, exact=output_format == "github")
+    def write_page(self, report: object) -> None:
+        """Write the page, where one is wanted.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.page is not None:
+            from bevdiag.report.html.report_pages import page_of
+
+            write_output(page_of(report), self.page, "--html", exact=True)
 
 
 def _print(report: str | bytes) -> None:
@@ -217,13 +218,6 @@ MEMORY_VIZ = "memory-viz"
 INSPECT_FORMATS = (*CHECK_FORMATS, MEMORY_VIZ)
 
 
-def write_also(checks: "Sequence[Check]", beside: Sequence[tuple[str, str]]) -> None:
-    """Write the checks in further formats, each to its file."""
-    for output_format, file in beside:
-        text = renderer(output_format)(checks)
-        write_output(text, file, "--also", exact=output_format == "github")
-
-
 def renderer(output_format: str) -> Callable[[Any], str]:
     """Return what writes checks, or as JSON any report, in one of the formats for machines."""
     name = "as_json" if output_format == "json" else output_format
@@ -231,17 +225,17 @@ def renderer(output_format: str) -> Callable[[Any], str]:
     return render
 
 
-def formats_and_files(texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    """Split the --also values into formats and files, each of which can be written.
+def further_outputs(texts: Sequence[str] | None) -> list[Output]:
+    """Read the --also values, formats and files, each of which can be written.
 
     Raises:
         InputError: one is not FORMAT=FILE, or names a format or a file that cannot be.
     """
-    pairs = []
+    outputs = []
     for text in texts or ():
         output_format, _, file = text.partition("=")
         if not file or file == STDOUT:
             raise InputError(f"--also: {text!r} is not of the form FORMAT=FILE")
         check_output(file, "--also")
-        pairs.append((choose("--also", output_format, MACHINE_FORMATS), file))
-    return tuple(pairs)
+        outputs.append(Output(choose("--also", output_format, MACHINE_FORMATS), file, "--also"))
+    return outputs

@@ -2,23 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.asked import REST, STEP, TARGET, OptionTexts, takes
+from bevdiag.cli.asked import REST, STEP, TARGET, OptionTexts, reports, takes
 from bevdiag.cli.output import (
     CHECK_FORMATS,
     STDOUT,
-    check_output,
-    formats_and_files,
-    render_report,
+    Output,
+    further_outputs,
     say_error,
     say_report,
-    write_also,
-    write_report,
 )
 from bevdiag.cli.progress import importing_torch, progress_bar
 from bevdiag.errors import ExitCode, InputError
@@ -29,17 +27,20 @@ if TYPE_CHECKING:
     from bevdiag.prediction.checked import Check, Job
 
 
-@takes(*STEP, *TARGET, *REST)
+_TAKEN = (*STEP, *TARGET, *REST)
+
+
+@takes(*_TAKEN)
+@reports(CHECK_FORMATS)
 def preflight_command(
     asked: OptionTexts,
+    output: Output,
     context: typer.Context,
     configs: opt.ConfigsOrEntry = None,
     baseline: Annotated[Path | None, opt.option("--baseline FILE")] = None,
-    tolerance: Annotated[str, opt.option("--tolerance SHARE")] = "1%",
+    tolerance: Annotated[str | None, opt.option("--tolerance SHARE")] = None,
     uncertain: Annotated[str, opt.option("--uncertain fail|pass")] = "fail",
     quiet: Annotated[bool, opt.option("-q, --quiet")] = False,
-    output_format: opt.CheckFormat = "text",
-    output: opt.Output = STDOUT,
     also: opt.Also = None,
 ) -> int:
     """Check configs against the budget, then run a command.
@@ -50,33 +51,52 @@ def preflight_command(
     from bevdiag.prediction.baseline import compared, read_baseline
     from bevdiag.prediction.checked import worst
 
-    values.choose("--format", output_format, CHECK_FORMATS)
     values.choose("--uncertain", uncertain, ("fail", "pass"))
-    share = values.percentage("--tolerance", tolerance)
+    if tolerance is not None and baseline is None:
+        raise InputError("--tolerance: is of --baseline: give both")
+    share = values.percentage("--tolerance", tolerance or "1%")
     command: tuple[str, ...] = context.obj or ()
     if context.obj == ():
         raise InputError("name the command to run after --, or leave out --")
-    check_output(output)
-    beside = formats_and_files(also)
+    beside = further_outputs(also)
     recorded = None if baseline is None else read_baseline(baseline)
     jobs = asked.jobs(config_files(configs or []))
     checks = run_jobs(jobs, quiet=quiet)
     if baseline is not None and recorded is not None:
         checks = tuple(compared(check, recorded, baseline, share) for check in checks)
-    write_also(checks, beside)
+    for further in beside:
+        further.write(checks)
     code = worst(check.exit_code for check in checks)
     if uncertain == "pass" and code is ExitCode.NO_VERDICT:
         code = ExitCode.FITS
-    if code != ExitCode.FITS or not quiet:
+    if code != ExitCode.FITS or not quiet or output.file != STDOUT:
         from bevdiag.report.text.checks_report import write_preflight
 
-        if command and output == STDOUT:  # which is the command's own
-            say_report(render_report(checks, output_format, output, write_preflight))
+        as_text = partial(write_preflight, following=_next_command(asked, checks))
+        if command and output.file == STDOUT:  # which is the command's own
+            say_report(output.rendered(checks, as_text))
         else:
-            write_report(checks, output_format, output, as_text=write_preflight)
+            output.write(checks, as_text)
     if code != ExitCode.FITS or not command:
         return code
     return _launched(command, jobs)
+
+
+def _next_command(asked: OptionTexts, checks: "Sequence[Check]") -> str:
+    """Say what to do about the worst config that could not be judged; empty where all were."""
+    from bevdiag.prediction.checked import worst_last
+
+    unjudged = [c for c in checks if c.exit_code in (ExitCode.USAGE, ExitCode.NO_VERDICT)]
+    if not unjudged:
+        return ""
+    worst = worst_last(unjudged)[-1]
+    config = Path(worst.config)
+    if worst.exit_code is ExitCode.USAGE:
+        return asked.command("check", config, ("sets", "policy", "isolated"))
+    inspect = asked.command("inspect", config, _TAKEN)
+    if worst.report is not None:
+        return f"{inspect} --full"
+    return inspect if asked.source is not None else f"{inspect} --source DIR"
 
 
 def run_jobs(jobs: "Sequence[Job]", *, quiet: bool = False) -> "tuple[Check, ...]":
@@ -104,7 +124,7 @@ def _explain(tail: str, jobs: "Sequence[Job]") -> None:
     """On stderr, what the command ran out of memory for, if it did."""
     from bevdiag.explain.explain import explain
     from bevdiag.explain.messages import read_log
-    from bevdiag.report.layout import Layout
+    from bevdiag.report.printable import Layout
     from bevdiag.report.text.explain_report import write_explain
     from bevdiag.report.text.prose import rendered
 

@@ -1,12 +1,12 @@
 """What bevdiag knows (`gpus`, `rule`, `schema`), and `init`: a project's policy to fill in."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.output import STDOUT, check_output, layout_for, say, write_output
+from bevdiag.cli.output import STDOUT, Output, check_output, say, write_output
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.prediction import values
 
@@ -20,15 +20,12 @@ def gpus_command(
     """List the GPUs that --gpu knows, or tell the sources of one."""
     from bevdiag.memory.catalogue import all_gpus, find_gpu
     from bevdiag.report.text.gpu_catalogue import write_catalogue, write_gpu
-    from bevdiag.report.text.prose import Page
 
-    page = Page(layout_for(STDOUT))
     if name is None:
-        write_catalogue(page, all_gpus())
+        Output().write(all_gpus(), write_catalogue)
     else:
-        write_gpu(page, find_gpu(name))
-    write_output(str(page), STDOUT)
-    return 0
+        Output().write(find_gpu(name), write_gpu)
+    return ExitCode.FITS
 
 
 def rule_command(
@@ -39,20 +36,14 @@ def rule_command(
 ) -> int:
     """Explain the finding CODE; without it, list all rules."""
     from bevdiag.report.rule_pages import write_rule, write_rules
-    from bevdiag.report.text.prose import Page
     from bevdiag.rules.codes import CODES
     from bevdiag.rules.pages import find_code, rule_page
 
-    page = Page(layout_for(STDOUT))
     if code is None:
-        write_rules(page, tuple(rule_page(known) for known in CODES))
+        Output().write(tuple(rule_page(known) for known in CODES), write_rules)
     else:
-        write_rule(page, rule_page(find_code(code).code))
-    write_output(str(page), STDOUT)
-    return 0
-
-
-PROFILE = "profile/1"
+        Output().write(rule_page(find_code(code).code), write_rule)
+    return ExitCode.FITS
 
 
 def schema_command(
@@ -63,19 +54,25 @@ def schema_command(
 ) -> int:
     """Print the JSON Schema of the document NAME, or list them all."""
     if name is None:
-        write_output("".join(f"{known}\n" for known in schema_names()), STDOUT)
+        write_output("".join(f"{known}\n" for known in schemas()), STDOUT)
     else:
         write_output(schema_text(name), STDOUT)
-    return 0
+    return ExitCode.FITS
 
 
-def schema_names() -> tuple[str, ...]:
-    """Every document that a command writes or reads, with its version."""
-    from bevdiag.policy.policy_file import POLICY_SCHEMA
+def schemas() -> dict[str, Any]:
+    """Every document that a command writes or reads, and what describes it, None for a report's."""
+    from bevdiag.memory.profiles import ProfileFile
+    from bevdiag.policy import POLICY_SCHEMA, policy_schema
     from bevdiag.report.json_schema import SCHEMAS
-    from bevdiag.scenes.statistics import SCENE_SCHEMA
+    from bevdiag.scenes.statistics import SCENE_SCHEMA, SceneStatistics
 
-    return (*SCHEMAS, PROFILE, SCENE_SCHEMA, POLICY_SCHEMA)
+    return {
+        **dict.fromkeys(SCHEMAS),
+        "profile/1": ProfileFile,
+        SCENE_SCHEMA: SceneStatistics,
+        POLICY_SCHEMA: policy_schema(),
+    }
 
 
 def schema_text(name: str) -> str:
@@ -84,26 +81,21 @@ def schema_text(name: str) -> str:
     Raises:
         InputError: there is no such document.
     """
-    from bevdiag.memory.profiles import ProfileFile
-    from bevdiag.policy.policy_file import POLICY_SCHEMA, policy_schema
-    from bevdiag.report.json_schema import json_schema, with_head
-    from bevdiag.scenes.statistics import SCENE_SCHEMA, SceneStatistics
+    from bevdiag.report.json_schema import json_schema
 
-    names = schema_names()
+    known = schemas()
     short = name.removeprefix("bevdiag.")
-    latest = {known.partition("/")[0]: known for known in names}
-    chosen = values.choose("schema", latest.get(short, short), names)
-    if chosen == POLICY_SCHEMA:
-        return with_head(chosen, policy_schema())
-    return json_schema(chosen, {PROFILE: ProfileFile, SCENE_SCHEMA: SceneStatistics}.get(chosen))
+    latest = {each.partition("/")[0]: each for each in known}
+    chosen = values.choose("schema", latest.get(short, short), tuple(known))
+    return json_schema(chosen, known[chosen])
 
 
 def init_command(
     gpu: opt.GpuName = None,
-    output: opt.Output = "bevdiag.toml",
+    output: opt.OutputFile = "bevdiag.toml",
 ) -> int:
     """Write a commented bevdiag.toml, the project's policy."""
-    from bevdiag.policy.policy_file import policy_toml
+    from bevdiag.policy import policy_toml
 
     if output != STDOUT and Path(output).exists():
         raise InputError(f"{output} is there already: bevdiag init -o - prints what it would be")

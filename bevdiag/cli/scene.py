@@ -15,9 +15,7 @@ from bevdiag.prediction.values import optional
 if TYPE_CHECKING:
     from bevdiag.scenes.statistics import CellGrid
 
-scene_app = typer.Typer(
-    rich_markup_mode=None, help="Count what your frames hold, for --scene.", no_args_is_help=True
-)
+scene_app = typer.Typer(rich_markup_mode=None, help="Count what your frames hold, for --scene.")
 
 
 @scene_app.callback()
@@ -41,7 +39,7 @@ def measure_command(
     ] = None,
     point_columns: opt.PointColumns = None,
     point_dtype: opt.PointDtype = None,
-    output: opt.Output = STDOUT,
+    output: opt.OutputFile = STDOUT,
 ) -> int:
     """Count points, occupied voxels at strides 1 to 16 and lone voxels, as percentiles.
 

@@ -4,30 +4,27 @@ from pathlib import Path
 from typing import Annotated
 
 from bevdiag.cli import options as opt
-from bevdiag.cli.output import STDOUT, check_output, write_output, write_report
+from bevdiag.cli.asked import reports
+from bevdiag.cli.output import Output, write_output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
 from bevdiag.prediction import values
 
-FORMATS = ("text", "markdown", "json")
 
-
+@reports(("text", "markdown", "json"))
 def validate_command(
+    output: Output,
     rows: Annotated[list[Path] | None, opt.option("--rows FILE")] = None,
     configs: Annotated[Path | None, opt.option("--configs DIR")] = None,
     source: opt.Source = None,
     replaced: Annotated[list[str] | None, opt.option("--replaced PACKAGE=BY")] = None,
     profile: opt.Profile = None,
-    output_format: Annotated[str, opt.option("--format text|markdown|json")] = "text",
-    output: opt.Output = STDOUT,
 ) -> int:
     """Predict measured training steps and tell how far off that is.
 
     The exit code is 1 where the rows of a stack and loop break a promise of docs/accuracy.md, 3
     where no row is predicted.
     """
-    values.choose("--format", output_format, FORMATS)
-    check_output(output)
     files = rows or []
     for file in files:
         if not file.is_file():
@@ -51,13 +48,8 @@ def validate_command(
             Path(folder) if folder else None,
             replacements(dict(text.partition("=")[::2] for text in replaced or [])),
         )
-    if output_format == "markdown":
-        write_output(report.validation_markdown(validation), output)
+    if output.format == "markdown":
+        write_output(report.validation_markdown(validation), output.file)
     else:
-        write_report(
-            validation,
-            output_format,
-            output,
-            as_text=report.write_validation,
-        )
+        output.write(validation, report.write_validation)
     return validation.exit_code

@@ -42,6 +42,14 @@ class PointNetVfeSettings(Settings):
     with_distance: Flag
     use_abslote_xyz: Flag
 
+    @model_validator(mode="after")
+    def _halves(self) -> "PointNetVfeSettings":
+        for place, width in enumerate(self.num_filters[:-1]):
+            if width % 2:
+                problem = "half of every layer's filters but the last's are a point's own: expected"
+                raise blame(f"NUM_FILTERS.{place}", f"{problem} an even number, found {width}")
+        return self
+
 
 class SdaVfeSettings(Settings):
     """SDAVFE: padded point features with channel and point attention."""

@@ -15,7 +15,7 @@ from bevdiag.config.document import Document, IgnoreComment, ReadingNote, ignore
 from bevdiag.config.tree import Node, Scalar, Section, describe, shortened
 from bevdiag.config.yaml_tree import MAX_BYTES, Allowance, TreeBuilder
 from bevdiag.errors import ConfigError, InputError, Location
-from bevdiag.files.reading import read_head
+from bevdiag.files.reading import read_part
 
 
 def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = None) -> Document:
@@ -35,7 +35,7 @@ def read_file(path: Path, under: tree.Path = (), allowance: Allowance | None = N
         raise ConfigError(message, location=start)
     allowance = allowance or Allowance()
     try:
-        data = read_head(path, allowance.num_bytes + 1)
+        data = read_part(path, allowance.num_bytes + 1)
     except InputError as error:
         raise ConfigError(str(error)) from error
     if len(data) > allowance.num_bytes:

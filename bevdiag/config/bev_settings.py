@@ -97,9 +97,13 @@ class BevLevelsSettings(Settings):
         ):
             if length != levels:
                 raise blame(key, f"expected {levels} entries as in LAYER_NUMS, found {length}")
-        if 0 < len(self.upsample_strides) < levels:
-            problem = f"expected none or at least {levels} entries, one a level of LAYER_NUMS"
+        if self.upsample_strides and len(self.upsample_strides) != levels:
+            problem = f"expected {levels} entries, one a level of LAYER_NUMS"
             raise blame("UPSAMPLE_STRIDES", f"{problem}, found {len(self.upsample_strides)}")
+        for place, factor in enumerate(self.upsample_strides):
+            if factor > 1 and not factor.is_integer():
+                problem = f"expected a whole number, or one below 1, found {factor:g}"
+                raise blame(f"UPSAMPLE_STRIDES.{place}", problem)
         if len(self.upsample_strides) != len(self.num_upsample_filters):
             raise blame(
                 "NUM_UPSAMPLE_FILTERS",
@@ -114,6 +118,15 @@ class BaseBevBackboneSettings(BevLevelsSettings):
 
     name: Literal["BaseBEVBackbone"]
     use_conv_for_no_stride: Flag = False
+
+    @model_validator(mode="after")
+    def _has_channels(self) -> "BaseBevBackboneSettings":
+        if not self.upsample_strides:
+            problem = f"expected {len(self.layer_nums)} entries, one a level of LAYER_NUMS"
+            raise blame(
+                "UPSAMPLE_STRIDES", f"{problem}: without them the head is made for 0 channels"
+            )
+        return self
 
 
 class BaseBevResBackboneSettings(BevLevelsSettings):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.files.reading import STDIN, read_head, take_stdin
+from bevdiag.files.reading import STDIN, read_part, take_stdin
 
 _ENDINGS = (".yaml", ".yml")
 _OTHERS = "dataset_configs"
@@ -49,5 +49,5 @@ def _meant(path: Path) -> list[Path]:
 def _configs_below(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
         named = file.suffix in _ENDINGS and _OTHERS not in file.parts and file.is_file()
-        if named and _MODEL.search(read_head(file, _HEAD_BYTES)):
+        if named and _MODEL.search(read_part(file, _HEAD_BYTES)):
             yield file

@@ -17,6 +17,9 @@ from bevdiag.config.checking import (
     blame,
 )
 
+_CHANNELS = {"center": 2, "center_z": 1, "dim": 3, "rot": 2, "iou": 1}
+"""Of CenterHead's branches: x and y in the cell, z, extents, the heading's cosine and sine."""
+
 
 class HeadBranchSettings(LowerCaseSettings):
     """One branch of CenterHead's HEAD_DICT."""
@@ -82,7 +85,19 @@ class CenterHeadSettings(Settings):
     iou_reg_loss: Flag = False
 
     @model_validator(mode="after")
-    def _boxes_are_decoded(self) -> "CenterHeadSettings":
+    def _branches_agree(self) -> "CenterHeadSettings":
+        branches, order = self.separate_head_cfg.head_dict, self.separate_head_cfg.head_order
+        for name, width in _CHANNELS.items():
+            if name not in order and name != "iou":
+                raise blame("SEPARATE_HEAD_CFG.HEAD_ORDER", f"expected {name} among its branches")
+            if name in branches and (found := branches[name].out_channels) != width:
+                key = f"SEPARATE_HEAD_CFG.HEAD_DICT.{name}.out_channels"
+                raise blame(key, f"expected {width}, as a box is coded, found {found}")
+        codes = sum(branches[name].out_channels for name in order)
+        weights = len(self.loss_config.loss_weights.code_weights)
+        if weights != codes:
+            problem = f"expected {codes} entries, one a channel of HEAD_ORDER's branches"
+            raise blame("LOSS_CONFIG.LOSS_WEIGHTS.code_weights", f"{problem}, found {weights}")
         if self.iou_reg_loss and "iou" not in self.separate_head_cfg.head_dict:
             raise blame("IOU_REG_LOSS", "expected an iou branch in HEAD_DICT beside it")
         return self
@@ -165,6 +180,12 @@ class AnchorHeadSettings(Settings):
         if len(strides) > 1:
             problem = f"expected one feature_map_stride for all classes, found {sorted(strides)}"
             raise blame("ANCHOR_GENERATOR_CONFIG", problem)
+        # The classes' anchors are joined along their sizes, so the other axes must be as long.
+        for key in ("anchor_rotations", "anchor_bottom_heights"):
+            lengths = [len(getattr(entry, key)) for entry in self.anchor_generator_config]
+            if len(set(lengths)) > 1:
+                problem = f"expected as many {key} for every class, found {lengths}"
+                raise blame("ANCHOR_GENERATOR_CONFIG", problem)
         codes = self.target_assigner_config.box_coder_config.num_codes
         weights = len(self.loss_config.loss_weights.code_weights)
         if weights != codes:

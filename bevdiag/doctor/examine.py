@@ -12,7 +12,13 @@ from bevdiag.environment.environment import (
 )
 from bevdiag.environment.gpus import Driver
 from bevdiag.environment.packages import is_spconv_1
-from bevdiag.environment.wheels import compilable, driver_cuda
+from bevdiag.environment.wheels import (
+    SpconvLine,
+    compilable,
+    driver_cuda,
+    spconv_line,
+    spconv_taken,
+)
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.catalogue import find_gpu
 from bevdiag.prediction.options import Progress
@@ -128,11 +134,22 @@ def _unknown(environment: Environment) -> Iterator[str]:
         elif cuda is not None and compilable(cuda) is None:
             yield f"which GPUs {torch} has kernels for: CUDA {cuda[0]}.{cuda[1]} is not known"
     for package in spconvs:
+        taken = spconv_taken(package)
+        line = spconv_line(taken)
+        if not is_spconv_1(package) and (line is None or not _has_end(line)):
+            yield (
+                f"which cumm {package.name} {taken or package.specifier} goes with: only releases "
+                "from 2.3.1 on name the last one that they take"
+            )
         if is_spconv_1(package):
             yield (
                 f"whether {package} goes with the torch that is there: it has no wheels, and was "
                 "compiled against one torch and CUDA; spconv 2 (spconv-cuXYZ) needs no compiler"
             )
+
+
+def _has_end(line: SpconvLine) -> bool:
+    return any(clause.operator.startswith("<") for clause in line.cumm)
 
 
 def _looked_at(environment: Environment) -> Iterator[str]:

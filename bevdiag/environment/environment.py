@@ -20,11 +20,11 @@ from bevdiag.environment.wheels import (
     parse_cuda,
     spconv_for,
     suffix_cuda,
-    torch_command,
     torch_releases,
 )
 
 _BUILD_CUDA = re.compile(r"cuda(\d+\.\d+)")
+_USUAL_PYTHON = Version("3.11")
 _RUNTIMES = ("nvidia-cuda-runtime-cu11", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime")
 
 
@@ -142,22 +142,27 @@ def _installed_packages() -> Packages:
 def install_torch(environment: Environment, capability: int | None = None) -> str:
     """Return what installs a torch that Python, driver and GPU can take, and spconv beside it.
 
+    Empty where no wheel runs with the driver.
+
     Args:
         environment: what is there.
         capability: the GPU's compute capability, 8.6 as 86; None where no GPU was named.
     """
     limit = environment.driver.cuda if environment.driver is not None else None
-    python, newest = environment.python, torch_releases()[0]
-    anyhow = torch_command(limit, capability)
-    if python is None:
-        return anyhow
-    release = next((one for one in torch_releases() if one.pythons.hold(python)), None)
-    index = release.index_for(limit, capability) if release is not None else None
-    if release is None or (index is None and release is not newest):
+    python, (newest, *_) = environment.python, torch_releases()
+    own = [one for one in torch_releases() if python is None or one.pythons.hold(python)]
+    if limit is None and capability is None and newest in own:
+        return newest.command(None)
+    indexed = ((one, one.index_for(limit, capability)) for one in (*own, *torch_releases()))
+    release, index = next(((one, index) for one, index in indexed if index), (newest, None))
+    if index is None:
+        return ""  # a newer driver is the only way
+    command = release.command(index)
+    if release not in own:
         # No torch with a wheel for this Python knows the GPU, or runs with the driver.
-        return f"conda create -n training python=3.11, and there: {anyhow}"
-    command = anyhow if release is newest else release.command(index)
-    cuda = suffix_cuda(index or "")
+        other = min(_USUAL_PYTHON, release.pythons.last)
+        return f"conda create -n training python={other}, and there: {command}"
+    cuda = suffix_cuda(index)
     built = [suffix_cuda(cuda_suffix(package)) for package in environment.packages.spconv()]
     if cuda is None or all(one is None or one[0] == cuda[0] for one in built):
         return command

@@ -24,7 +24,10 @@ class GpuProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuState:
-    """One GPU as NVML sees it; `used_bytes` counts what the driver itself reserves, too."""
+    """One GPU as NVML sees it; `used_bytes` counts what the driver itself reserves, too.
+
+    `is_partitioned` tells that MIG has cut it into instances, of which a process sees one.
+    """
 
     index: int
     name: str
@@ -32,6 +35,7 @@ class GpuState:
     total_bytes: int
     used_bytes: int
     processes: tuple[GpuProcess, ...]
+    is_partitioned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,16 @@ def _gpu(nvml: Any, index: int) -> GpuState:
         total_bytes=memory.total,
         used_bytes=memory.used,
         processes=tuple(_processes(nvml, handle)),
+        is_partitioned=_is_partitioned(nvml, handle),
     )
+
+
+def _is_partitioned(nvml: Any, handle: Any) -> bool:
+    try:
+        current, _ = nvml.nvmlDeviceGetMigMode(handle)
+    except nvml.NVMLError:
+        return False  # a GPU that knows no MIG
+    return bool(current == nvml.NVML_DEVICE_MIG_ENABLE)
 
 
 def _processes(nvml: Any, handle: Any) -> Iterator[GpuProcess]:

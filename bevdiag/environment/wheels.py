@@ -67,7 +67,7 @@ class TorchRelease:
             for index in self.indexes
             if (cuda := suffix_cuda(index)) is not None
             and (capability is None or runs_code_for(capability, known[index]))
-            and (limit is None or cuda[0] <= limit[0])
+            and (limit is None or runs_cuda(limit, cuda))
         ]
         return max(fitting)[1] if fitting else None
 
@@ -129,18 +129,6 @@ def spconv_taken(package: Package) -> Version | None:
 def _newest_spconv() -> dict[str, Version]:
     """Return the newest release for each CUDA suffix that there is a distribution for."""
     return {suffix: Version(text) for suffix, text in _facts()["spconv"]["newest"].items()}
-
-
-def torch_command(limit: CudaVersion | None = None, capability: int | None = None) -> str:
-    """Return the command that installs torch's newest wheels for a driver and a GPU.
-
-    Args:
-        limit: the newest CUDA that the driver runs; minor versions do not matter.
-        capability: the GPU's compute capability, 8.6 as 86.
-    """
-    newest = torch_releases()[0]
-    anywhere = limit is None and capability is None
-    return newest.command(None if anywhere else newest.index_for(limit, capability))
 
 
 @cache
@@ -212,14 +200,23 @@ def first_driver(cuda: CudaVersion) -> int | None:
 
 
 def driver_cuda(version: str) -> CudaVersion | None:
-    """Return the newest CUDA, to its major version, that a driver such as 535.104.05 runs."""
+    """Return the newest CUDA that a driver such as 535.104.05 runs; from 11 on the major one."""
     branch = version.strip().partition(".")[0]
     if not (branch.isascii() and branch.isdigit()):
         return None
-    first = _facts()["cuda_drivers"]["first"]
+    drivers = _facts()["cuda_drivers"]
+    first = {
+        parse_cuda(cuda): needed for cuda, needed in (drivers["first"] | drivers["exact"]).items()
+    }
     return max(
-        ((int(cuda), 0) for cuda, driver in first.items() if driver <= int(branch)), default=(0, 0)
+        (cuda for cuda, needed in first.items() if cuda is not None and needed <= int(branch)),
+        default=(0, 0),
     )
+
+
+def runs_cuda(limit: CudaVersion, cuda: CudaVersion) -> bool:
+    """Whether a driver for CUDA `limit` runs `cuda`: from 11 on minor versions do not matter."""
+    return cuda <= limit if cuda[0] < 11 else cuda[0] <= limit[0]
 
 
 def compilable(cuda: CudaVersion) -> tuple[int, int] | None:

@@ -5,48 +5,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from bevdiag.errors import ExitCode
-from bevdiag.prediction.result import Target
+from bevdiag.explain.kinds import Kind
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.rules.finding import Finding
-
-
-class FailureKind(str, Enum):
-    """Who refused what."""
-
-    ALLOCATOR = "PyTorch's caching allocator"
-    ASYNC_ALLOCATOR = "CUDA's own asynchronous allocator"
-    DRIVER = "CUDA itself"
-    CUBLAS = "cuBLAS"
-    CUDNN = "cuDNN"
-    NO_ENGINE = "every engine of cuDNN"
-    NCCL = "NCCL"
-    SPCONV = "spconv's own CUDA calls"
-    HOST = "the host"
-    KILLED = "the operating system, which ended the process"
-    SHARED_MEMORY = "the host's shared memory"
-    WORKER = "the operating system, which ended a data loader's worker"
-    NO_VOXEL = "spconv, which was handed no voxel"
-    INDEX = "an index beyond the size of a tensor"
-    CLASS_NAME = "a class that CLASS_NAMES lacks"
-    NAN = "a value that is not a number"
-    FEATURES = "points with other features than the model was built for"
-    CUDNN_OTHER = "a kernel of cuDNN or cuBLAS that failed, for a reason that it does not print"
-    CUDNN_INPUT = "an input that the library has no kernel for"
-    CUDNN_VERSION = "another cuDNN than torch's own"
-    GPU = "the GPU or its driver, which cannot be used as it is"
-    CHECKPOINT = "a checkpoint of another model"
-    COLLATE = "samples of different sizes in one batch"
-    CONFIG_KEY = "a key that the config lacks"
-    ONE_SAMPLE = "a batch norm with a single value a channel"
-    NUMPY = "a NumPy that is newer than the code"
-    LIBRARY = "a system library that is older than an extension"
-    DESCRIPTORS = "the limit of open files"
-    NCCL_OTHER = "NCCL, for another reason than memory"
-    WORKER_ENDED = "a data loader's worker, which ended before it handed over its batch"
-    FAULT = "a fault that is not about memory"
-
-
-PREDICTABLE = (FailureKind.ALLOCATOR, FailureKind.ASYNC_ALLOCATOR)
-"""Whose messages name a request of the step itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +51,12 @@ class Stack:
     layer: str = ""
     frame: str = ""
 
+    @property
+    def printed_by(self) -> str | None:
+        """The part whose code printed the message: empty if none's did, None if nothing tells."""
+        is_known = self.part or (self.frame and "models/" not in self.frame)
+        return self.part if is_known else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -115,7 +82,7 @@ class Failure:
         codes: of a fault, the rules that look for it.
     """
 
-    kind: FailureKind
+    kind: Kind
     sentence: str
     line: int
     rank: str = ""
@@ -136,7 +103,12 @@ class Failure:
     @property
     def kind_name(self) -> str:
         """Who refused, as documents call it."""
-        return self.kind.name.lower()
+        return self.kind.name
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was printed but that the process ended."""
+        return self.kind.bare is not None and bool(self.kind.bare.search(self.sentence))
 
     @property
     def reserved_bytes(self) -> int | None:
@@ -252,7 +224,7 @@ class Explanation:
     others: tuple[Failure, ...]
     decoded: tuple[str, ...]
     config: str = ""
-    target: Target | None = None
+    target: DeviceTarget | None = None
     candidates: tuple[Candidate, ...] = ()
     cause: str = ""
     suspicions: tuple[Suspicion, ...] = ()

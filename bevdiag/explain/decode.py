@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bevdiag.explain.answer import Failure, FailureKind, Figure
+from bevdiag.explain.answer import Failure, Figure
 from bevdiag.memory.allocator import (
     LARGE_SEGMENT_BYTES,
     MIN_OWN_SEGMENT_BYTES,
@@ -14,95 +14,6 @@ from bevdiag.memory.allocator import (
     segment_bytes,
 )
 from bevdiag.memory.sizes import format_size
-
-ADVICE = {
-    FailureKind.INDEX: "In a head it is most often a label: a class that the boxes have and "
-    "CLASS_NAMES lacks, or a number that starts elsewhere. Before the heads it is a voxel beyond "
-    "the grid: a range, voxel size or sparse shape that do not belong together. "
-    "CUDA_LAUNCH_BLOCKING=1 moves the traceback of a GPU to the operation itself.",
-    FailureKind.CLASS_NAME: "The boxes have a class that CLASS_NAMES lacks: enter it there and in "
-    "the head, or drop its boxes when the infos are made. Infos and config must agree on spelling "
-    "and letter case.",
-    FailureKind.NAN: "A value is not a number, or infinite; memory has no part in it. Look at "
-    "boxes of no or negative size (the loss takes their logarithm), at points or features that are "
-    "no numbers, at half precision (beyond 65,504) and at the learning rate. "
-    "torch.autograd.set_detect_anomaly(True) names the operation.",
-    FailureKind.FEATURES: "The voxel encoder is built for the features that used_feature_list "
-    "names, and the points have others: the columns of the files are not src_feature_list's. "
-    "bevdiag inspect CONFIG --points FILE compares the two.",
-    FailureKind.CUDNN_OTHER: "A kernel failed, of this call or of an earlier one: a lack of memory "
-    "outside PyTorch's allocator, an index out of bounds before it, or a GPU that this build has "
-    "no kernels for. CUDA_LAUNCH_BLOCKING=1 tells the call, torch.backends.cudnn.enabled = False "
-    "whether cuDNN has a part in it, and bevdiag doctor whether the build fits the GPU.",
-    FailureKind.CUDNN_INPUT: "The library has no kernel for this input, most often as it has more "
-    "than 2^31 - 1 elements, or none at all. bevdiag inspect CONFIG names the layers that come "
-    "near (BEV403).",
-    FailureKind.CUDNN_VERSION: "Another cuDNN than torch's own is found first: take it out of "
-    "LD_LIBRARY_PATH, or uninstall the package that brought it. torch's wheels bring their own.",
-    FailureKind.GPU: "Look at nvidia-smi and CUDA_VISIBLE_DEVICES first: which GPUs there are, in "
-    "which mode, and whether the driver was updated without a restart. bevdiag doctor says what "
-    "the driver is and runs.",
-    FailureKind.CHECKPOINT: "The checkpoint's parameters have other shapes than the config makes: "
-    "another config, other classes or features, or the weights of spconv 1 in spconv 2, whose axes "
-    "have another order. The shapes in the message say which.",
-    FailureKind.COLLATE: "The samples of one batch have tensors of different sizes under one key, "
-    "which the dataset's collate_batch does not pad. --batch-size 1 has no such batch; the cure is "
-    "a case for the key in collate_batch.",
-    FailureKind.CONFIG_KEY: "The code reads a key that the config does not have: a base config of "
-    "another version, or a misspelt key (bevdiag check CONFIG suggests the nearest, BEV004).",
-    FailureKind.ONE_SAMPLE: "Batch norm got a single value a channel: a batch of one sample, or "
-    "the last batch of an epoch. Take at least two samples, or drop_last=True.",
-    FailureKind.NUMPY: "The code uses a name that this NumPy no longer has (np.int, np.float and "
-    "np.bool went with 1.24): NumPy below 1.24, or int, float and bool in the code.",
-    FailureKind.LIBRARY: "An extension was compiled on a newer system than it runs on. In conda, "
-    "conda install -c conda-forge libstdcxx-ng brings the library; else compile it here.",
-    FailureKind.DESCRIPTORS: "Loaders pass each tensor as an open file: raise the limit (ulimit -n "
-    "65535), or torch.multiprocessing.set_sharing_strategy('file_system'), or take fewer workers.",
-    FailureKind.NCCL_OTHER: "Processes that wait for each other stop when one of them ends: the "
-    "first failure of another rank, in its own log, is the cause. Without one, NCCL_DEBUG=INFO "
-    "prints the reason; two ranks on one GPU, too little /dev/shm in a container and ranks that "
-    "run other numbers of steps are the usual ones.",
-    FailureKind.WORKER_ENDED: "The reason stands above it, or in nothing that was printed: a "
-    "worker that is ended without a word has most often run out of the host's memory or of "
-    "/dev/shm. --workers 0 runs the same code in the main process, which prints the traceback.",
-}
-"""What helps where neither a lack of memory nor a fault of a config explains the failure."""
-
-_SAYS = ADVICE | {
-    FailureKind.CUBLAS: "cuBLAS found no memory for its handle or workspace. PyTorch's allocator "
-    "holds the rest of the GPU: what it caches is out of cuBLAS's reach.",
-    FailureKind.CUDNN: "cuDNN found no memory outside PyTorch's allocator, for its handle or for "
-    "what it keeps itself.",
-    FailureKind.NO_ENGINE: "PyTorch tries cuDNN's engines one after another and skips those whose "
-    "workspace does not fit; none was left. It is a failure for lack of memory in most trainings, "
-    "though the message does not say so, and the workspace's size is not in it.",
-    FailureKind.NCCL: "NCCL allocates its buffers itself, outside PyTorch's allocator, when the "
-    "processes first talk to each other.",
-    FailureKind.SPCONV: "spconv got CUDA's error 2, out of memory, in an allocation of its own: "
-    "loading or tuning a kernel (spconv 2), or what Thrust sorts in (spconv 1). Its tensors go "
-    "through PyTorch's allocator.",
-    FailureKind.NO_VOXEL: "A sample has no voxel, so a kernel is started for none: no point of it "
-    "lies inside POINT_CLOUD_RANGE, an augmentation threw all of them out, or the columns of the "
-    "file are in another order. bevdiag inspect CONFIG --points FILE says how many points lie "
-    "inside.",
-    FailureKind.DRIVER: "CUDA itself had nothing left: a context, a module of kernels or a "
-    "library's buffer, none of which go through PyTorch's allocator. The place of the traceback "
-    "may be late.",
-    FailureKind.ASYNC_ALLOCATOR: "The process runs with backend:cudaMallocAsync: the figure is the "
-    "request itself, no segment.",
-    FailureKind.HOST: "It is the host's memory, not the GPU's, and what spares the GPU need not "
-    "help. Fewer workers, no data set or database kept in memory, and smaller arrays in the "
-    "pipeline do.",
-    FailureKind.KILLED: "Nothing was printed, so the kernel ended it, most often because the "
-    "host's memory ran out (dmesg says so); the GPU's runs out with a message. Fewer or no "
-    "workers, no data set kept in memory, or a larger limit of the container or the batch job.",
-    FailureKind.SHARED_MEMORY: "Loaders hand batches over in /dev/shm, which a container gives "
-    "64 MiB of: --shm-size or --ipc=host of the container, or --workers 0. The GPU has no part "
-    "in it.",
-    FailureKind.WORKER: "The host ran out of memory or of shared memory (/dev/shm), not the GPU: "
-    "fewer workers, or a larger --shm-size of the container.",
-}
-
 
 _SPCONV_1 = (
     "spconv 1 got CUDA's error 2, out of memory, when it started a kernel or sorted its indices, "
@@ -140,16 +51,17 @@ def cause_of(failure: Failure) -> str:
 
 def decode(failure: Failure) -> tuple[str, ...]:
     """One sentence for each thing that the text tells."""
-    sentences = [_SAYS[failure.kind]] if failure.kind in _SAYS else []
-    if failure.kind is FailureKind.SPCONV and "execution" in failure.sentence:
+    name, requested = failure.kind.name, failure.requested
+    sentences = [failure.kind.says] if failure.kind.says else []
+    if name == "spconv" and "execution" in failure.sentence:
         sentences = [_SPCONV_1]
-    if failure.kind is FailureKind.ALLOCATOR and failure.requested is None:
+    if name == "allocator" and requested is None:
         sentences.append(
             "This torch (1.0 or older) prints no figures: which tensor it was, and whether others "
             "held the GPU, the message does not tell."
         )
-    if failure.requested is not None and failure.kind is FailureKind.ALLOCATOR:
-        sentences.append(_segment(failure.requested))
+    if name == "allocator" and requested is not None:
+        sentences.append(_segment(requested))
     sentences += _room(failure)
     sentences += _fragmentation(failure)
     sentences += _others(failure)

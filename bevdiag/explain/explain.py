@@ -1,15 +1,16 @@
 """Answer `bevdiag explain`: decode a message, predict the step, find the allocation or the rule."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bevdiag.config import read_document
 from bevdiag.environment.wheels import install_command
 from bevdiag.errors import BevdiagError, InputError, NoVerdictError
-from bevdiag.explain.answer import PREDICTABLE, Certainty, Explanation, FailureKind, Suspicion
+from bevdiag.explain.answer import Certainty, Explanation, Failure, Suspicion
 from bevdiag.explain.decode import cause_of, decode
+from bevdiag.explain.kinds import FAULT
 from bevdiag.explain.messages import read_log
 from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.rules.checks import check_config
@@ -43,17 +44,17 @@ def explain(
         others=failures[:-1],
         decoded=decode(failure),
         cause=cause_of(failure),
+        notes=tuple(_unknown_beside(text, failure)),
     )
-    if failure.kind is FailureKind.FAULT or failure.codes:
+    if failure.kind is FAULT or failure.codes:
         return suspect(answer, config, options, progress)
     if config is None:
         return answer
-    if failure.kind not in PREDICTABLE or failure.requested is None:
-        note = f"It came from {failure.kind.value}: no allocation of the predicted step is meant."
-        return replace(answer, notes=(note,))
+    if not failure.kind.predictable or failure.requested is None:
+        note = f"It came from {failure.kind.who}: no allocation of the predicted step is meant."
+        return replace(answer, notes=(*answer.notes, note))
     progress("importing torch", 0.0)
     from bevdiag.explain.candidates import predicted_cases, search
-    from bevdiag.prediction.target import target_of
 
     progress("training step", 0.1)
     target, cases, notes = predicted_cases(answer.failure, config, options)
@@ -61,15 +62,20 @@ def explain(
     return replace(
         answer,
         config=str(config),
-        target=target_of(target),
+        target=target,
         candidates=search(answer.failure, cases),
-        notes=notes,
+        notes=(*answer.notes, *notes),
     )
 
 
 _ERROR = re.compile(
     r"^.{0,200}?\b\w{0,80}(?:Error|Exception|error|failed|fault)\b.*$", re.MULTILINE
 )
+_RAISED = re.compile(r"^.{0,40}?\b([A-Z]\w{0,60}(?:Error|Exception)): ")
+_SAYS_THAT_ANOTHER_FAILED = (
+    "CalledProcessError", "ChildFailedError", "ProcessExitedException", "ProcessRaisedException",
+)  # fmt: skip
+_LAST_LINES = 1000
 _MISSING = re.compile(r"No module named '?([\w.]{1,80})")
 _WORD = re.compile(r"\d[\d,]*(?!\w)|\w+")
 _STEP_STAGES = (RuleStage.STEP, RuleStage.TRACE)
@@ -83,7 +89,7 @@ def suspect(
     Raises:
         BevdiagError: the config or an option cannot be used.
     """
-    codes, text = answer.failure.codes, answer.failure.sentence
+    codes, text, stack = answer.failure.codes, answer.failure.sentence, answer.failure.stack
     stages = {CODES[code].stage for code in codes}
     found: list[Finding] = []
     looked_at: dict[RuleStage, str] = {}
@@ -108,8 +114,8 @@ def suspect(
         )
     if not codes:
         notes.append(
-            f"{', '.join(codes_for(text, ''))} would be the rule for this text elsewhere in the "
-            f"detector; the traceback ends in {answer.failure.stack.part}, where no rule looks for "
+            f"{', '.join(codes_for(text, None))} would be the rule for this text elsewhere in the "
+            f"detector; the traceback ends in {stack.part or stack.frame}, where no rule looks for "
             "it"
         )
     suspicions = (
@@ -150,6 +156,21 @@ def unknown_text(text: str, config: Path | None, overrides: Sequence[str]) -> Be
         faults = [f"{one.code} {one.message}" for one in found if one.severity is Severity.ERROR]
         beside = f"; {config} has {'; '.join(faults) or 'no error that a rule could find'}"
     return NoVerdictError(f"unknown to bevdiag: {last!r}: {looked_for}{beside}")
+
+
+def _unknown_beside(text: str, failure: Failure) -> Iterator[str]:
+    """Say which error that is not known may be the one that counts, not the failure.
+
+    It is the last that was raised behind the failure, or anywhere where the failure is the end of a
+    process that printed nothing that is known.
+    """
+    lines = text.splitlines()[0 if failure.is_silent else failure.line :]
+    for line in reversed(lines[-_LAST_LINES:]):
+        raised = _RAISED.match(line)
+        if raised and raised[1] not in _SAYS_THAT_ANOTHER_FAILED and not read_log(line):
+            what = " ".join(line.split())[:200]
+            yield f"the text has an error unknown to bevdiag, which may be the cause: {what}"
+            return
 
 
 def _suspicion(code: str, looked_at: str, findings: tuple[Finding, ...], text: str) -> Suspicion:

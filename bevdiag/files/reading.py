@@ -10,8 +10,10 @@ import stat
 import sys
 import time
 from pathlib import Path
+from typing import TypeVar
 
 from bevdiag.errors import InputError
+from bevdiag.files.bounds import check_json
 from bevdiag.files.known import keep_stdin, kept_stdin, note_input
 
 STDIN = "-"
@@ -19,6 +21,7 @@ STDIN_SECONDS = 60.0
 """Of silence, after which stdin is no longer waited for."""
 MOST_STDIN_BYTES = 2**30
 
+_Read = TypeVar("_Read")
 _CHUNK = 2**20
 _FLAGS = os.O_RDONLY
 for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
@@ -43,7 +46,7 @@ def read_file(path: Path, most: int, *, instead: str = "") -> bytes:
     Raises:
         InputError: it cannot be read, is no plain file, or is larger.
     """
-    data = _read(path, most + 1, tail=False)
+    data = read_part(path, most + 1)
     if len(data) > most:
         raise InputError(
             f"{path} cannot be read: it is larger than {most} bytes"
@@ -52,25 +55,39 @@ def read_file(path: Path, most: int, *, instead: str = "") -> bytes:
     return data
 
 
-def read_tail(path: Path, most: int) -> bytes:
-    """Read the last bytes of a plain file, `most` of them.
+def read_json(path: Path, kind: type[_Read], most: int, expected: str) -> _Read:
+    """Read JSON as a class that pydantic checks it by.
+
+    Args:
+        path: the file; links are followed.
+        kind: a model or a dataclass.
+        most: bytes that it may have.
+        expected: what a sentence about another file ends with, e.g. "expected a profile".
+
+    Raises:
+        InputError: it cannot be read, or holds something else; the first wrong place is named.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    data = read_file(path, most, instead=expected)
+    try:
+        check_json(data)
+        return TypeAdapter(kind).validate_json(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}: {expected}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = first["msg"][:1].lower() + first["msg"][1:]
+        raise InputError(f"{path}: {where + ': ' if where else ''}{reason}; {expected}") from error
+
+
+def read_part(path: Path, most: int, *, tail: bool = False) -> bytes:
+    """Read the first bytes of a plain file, or the last where its `tail` is wanted, `most` of them.
 
     Raises:
         InputError: it cannot be read, or is no plain file.
     """
-    return _read(path, most, tail=True)
-
-
-def read_head(path: Path, most: int) -> bytes:
-    """Read the first bytes of a plain file, `most` of them.
-
-    Raises:
-        InputError: it cannot be read, or is no plain file.
-    """
-    return _read(path, most, tail=False)
-
-
-def _read(path: Path, most: int, *, tail: bool) -> bytes:
     if str(path) == STDIN and (kept := kept_stdin()) is not None:
         return kept[:most]
     try:

@@ -223,12 +223,20 @@ class CachingAllocator:
         return free.pop(place)[2] if place < len(free) else None
 
     def _grow(self, pool: Pool, rounded: int) -> Block:
-        size = segment_bytes(rounded)
-        if not self._has_room(size):
+        block = self._extend(pool, rounded)
+        if block is None:
             self.num_retries += 1
             self.release_cached()
-            if not self._has_room(size):
-                raise AllocationRefusedError(size)
+            block = self._extend(pool, rounded)
+        if block is None:
+            raise AllocationRefusedError(segment_bytes(rounded))
+        return block
+
+    def _extend(self, pool: Pool, rounded: int) -> Block | None:
+        """Ask CUDA for a segment of its own; None when the capacity is reached."""
+        size = segment_bytes(rounded)
+        if not self._has_room(size):
+            return None
         self._lowest_address -= size
         block = Block(pool, self._lowest_address, size)
         self._segments[block.address] = (block, size)
@@ -272,16 +280,6 @@ class ExpandableAllocator(CachingAllocator):
         while place + 1 < len(free) and _reach(free[place + 1][2]) < _reach(free[place][2]):
             place += 1
         return free.pop(place)[2]
-
-    def _grow(self, pool: Pool, rounded: int) -> Block:
-        block = self._extend(pool, rounded)
-        if block is None:
-            self.num_retries += 1
-            self.release_cached()
-            block = self._extend(pool, rounded)
-        if block is None:
-            raise AllocationRefusedError(segment_bytes(rounded))
-        return block
 
     def _extend(self, pool: Pool, rounded: int) -> Block | None:
         """Map pages until the lowest suitable stretch holds `rounded` bytes, and take it.

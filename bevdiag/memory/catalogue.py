@@ -24,49 +24,54 @@ class Gpu:
         aliases: other names it is found under.
         total_bytes: memory as CUDA reports it (`totalGlobalMem`), which is less than NVML's total.
         total_source: where that figure comes from.
-        context_bytes: what a process holds outside the allocator (CUDA context, kernels, handles).
-        context_source: where that figure comes from, or that it is an assumption.
         compute_capability: (major, minor).
         multiprocessors: number of streaming multiprocessors.
         is_shown: whether reports judge the step by it where nobody named a GPU.
         total_doubt_bytes: how much less the total may be, 0 where it was measured or reported.
-        context_doubt_bytes: how much more the context may be, 0 where it was measured.
     """
 
     name: str
     aliases: tuple[str, ...]
     total_bytes: int
     total_source: str
-    context_bytes: int
-    context_source: str
     compute_capability: tuple[int, int]
     multiprocessors: int
     is_shown: bool = True
     total_doubt_bytes: int = 0
-    context_doubt_bytes: int = 0
 
     @property
     def usable_bytes(self) -> int:
         """What the caching allocator may reserve on an otherwise idle device."""
-        return self.total_bytes - self.context_bytes
+        return self.total_bytes - assumed_context().nbytes
 
 
-@dataclass(frozen=True, slots=True)
-class ShippedCudnn:
-    """The cuDNN of a torch's default CUDA wheel; `is_known` says whether that torch is listed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a process holds outside the allocator (CUDA context, kernels, handles).
 
-    cudnn: str
-    is_known: bool
+    Attributes:
+        nbytes: where no profile says it.
+        at_most_bytes: the most that was measured.
+        source: where the figures come from.
+    """
+
+    nbytes: int
+    at_most_bytes: int
+    source: str
 
 
 @cache
 def all_gpus() -> tuple[Gpu, ...]:
     """Return the catalogue, smallest memory first."""
     data = _read("gpus.json")
-    default = data["assumed_context"]
-    spread = data["assumed_total"]["spread"]
-    gpus = (_gpu(entry, default, spread) for entry in data["gpus"])
+    gpus = (_gpu(entry, data["assumed_total"]["spread"]) for entry in data["gpus"])
     return tuple(sorted(gpus, key=lambda gpu: (gpu.total_bytes, gpu.name)))
+
+
+@cache
+def assumed_context() -> Context:
+    """Return what a process is taken to hold on a GPU that has no profile."""
+    return Context(**_read("gpus.json")["assumed_context"])
 
 
 def gpu_called(name: str) -> Gpu | None:
@@ -112,21 +117,19 @@ def _nearest(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names[known].name for known in near))
 
 
-def cudnn_of_torch(version: str) -> ShippedCudnn:
-    """Return the cuDNN that the default PyPI wheel of a torch version pins.
+def cudnn_of_torch(version: str) -> tuple[str, bool]:
+    """Return the cuDNN that the default PyPI wheel of a torch version pins, and if it is listed.
 
-    A version that is not listed gets that of the newest listed one before it, or of the oldest,
-    and is flagged; a text without numbers is taken for the newest.
+    A version that is not listed gets that of the newest listed one before it, or of the oldest; a
+    text without numbers is taken for the newest.
     """
     wheels = _read("torch_cudnn.json")["wheels"]
     table = {torch_release(torch): cudnn for torch, cudnn in wheels.items()}
     wanted = torch_release(version)
     for release in sorted(table, reverse=True):
-        if release[:2] == wanted[:2]:
-            return ShippedCudnn(table[release], is_known=True)
-        if release < wanted:
-            return ShippedCudnn(table[release], is_known=False)
-    return ShippedCudnn(table[min(table) if wanted else max(table)], is_known=False)
+        if release[:2] == wanted[:2] or release < wanted:
+            return table[release], release[:2] == wanted[:2]
+    return table[min(table) if wanted else max(table)], False
 
 
 def torch_release(version: str) -> tuple[int, ...]:
@@ -139,8 +142,12 @@ def torch_release(version: str) -> tuple[int, ...]:
         return tuple(int(part) for part in digits[:2] if part.isdigit())
 
 
-def _gpu(entry: dict[str, Any], default: dict[str, Any], spread: float) -> Gpu:
-    context = entry.get("context", default)
+def same_release(version: str, other: str) -> bool:
+    """Whether two versions of torch are of one minor release."""
+    return torch_release(version)[:2] == torch_release(other)[:2]
+
+
+def _gpu(entry: dict[str, Any], spread: float) -> Gpu:
     major, minor = entry["compute_capability"]
     is_assumed = entry["source"].startswith("assumption")
     return Gpu(
@@ -148,13 +155,10 @@ def _gpu(entry: dict[str, Any], default: dict[str, Any], spread: float) -> Gpu:
         aliases=tuple(entry["aliases"]),
         total_bytes=entry["total_bytes"],
         total_source=entry["source"],
-        context_bytes=context["bytes"],
-        context_source=context["source"],
         compute_capability=(major, minor),
         multiprocessors=entry["multiprocessors"],
         is_shown=entry.get("shown", True),
         total_doubt_bytes=round(entry["total_bytes"] * spread) if is_assumed else 0,
-        context_doubt_bytes=context.get("at_most_bytes", context["bytes"]) - context["bytes"],
     )
 
 

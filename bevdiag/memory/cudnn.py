@@ -39,6 +39,7 @@ from math import ceil, log2, prod
 from bevdiag.memory.allocator import round_up
 from bevdiag.memory.conv import INT32_MAX
 from bevdiag.memory.device import DeviceTarget
+from bevdiag.memory.profiles import FIRST_NINE, LIKE_THE_NEWEST
 from bevdiag.memory.requests import ConvCall, WorkspaceBytes
 
 VECTOR_BYTES = 16
@@ -69,11 +70,6 @@ MEASURED_CAPABILITY = (9, 0)
 MEASURED_CHANNELS = 64
 MEASURED_POSITIONS = 10_000
 """The measured kernels had at least so many channels on both sides, and output positions."""
-LIKE_THE_NEWEST = (9, 5, 0)
-"""From here on, the rules of 9.19 are taken to hold."""
-FIRST_NINE = (9, 0, 0)
-"""Before this version a pointwise convolution may be handed to cuBLAS, with a workspace of its
-own."""
 CUBLAS_BYTES = 128 * 1024**2
 """That workspace, seen to be the same whatever the shapes were."""
 WINOGRAD_OUTPUT, WINOGRAD_TILE = 4, 6

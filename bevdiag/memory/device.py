@@ -4,10 +4,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bevdiag.errors import InputError
-from bevdiag.memory.catalogue import Gpu, cudnn_of_torch, find_gpu, gpu_called, same_gpu
-from bevdiag.memory.profiles import CudnnVersion, DeviceProfile, read_profile, shipped_profile
+from bevdiag.memory.catalogue import (
+    Gpu,
+    assumed_context,
+    cudnn_of_torch,
+    find_gpu,
+    gpu_called,
+    same_gpu,
+    same_release,
+)
+from bevdiag.memory.loop import PLAIN, Loop
+from bevdiag.memory.profiles import (
+    MEASURED_GPU,
+    CudnnVersion,
+    DeviceProfile,
+    dotted,
+    generation_of,
+    read_profile,
+    shipped_profile,
+)
 
-DEFAULT_GPU = "h200"
+DEFAULT_GPU = MEASURED_GPU
 """Where no GPU is named, kernels are taken to be this one's: it is the one that was measured."""
 
 NO_PROFILE = "none"
@@ -22,7 +39,7 @@ class DeviceTarget:
         gpu: catalogue name, None when only a budget or nothing at all was given.
         capacity_bytes: the most that the allocator may reserve, None for no limit.
         total_bytes: the device's memory as CUDA reports it, None without a limit.
-        context_bytes: what the process holds outside the allocator.
+        context_bytes: what the process holds outside the allocator, NCCL's buffers included.
         is_capped: whether `capacity_bytes` is a budget below what the device would give, as
             `torch.cuda.set_per_process_memory_fraction` sets it.
         compute_capability: (major, minor).
@@ -32,11 +49,9 @@ class DeviceTarget:
         profile: what was measured on that GPU with these versions, None where rules alone tell.
         uses_profiles: whether shipped profiles may be used at all.
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
-        beside_bytes: what other libraries of the process hold beside its context (NCCL's buffers);
-            part of `context_bytes`.
         doubt_bytes: how much less the capacity may be, as GPU or context are assumed.
         origin: where GPU and budget come from, for people; empty where nobody names any.
-        loop: what the training script does around the plain step, likewise.
+        loop: what the training script does around the plain step.
     """
 
     gpu: str | None = None
@@ -51,10 +66,9 @@ class DeviceTarget:
     profile: DeviceProfile | None = None
     uses_profiles: bool = True
     cudnn_benchmark: bool = False
-    beside_bytes: int = 0
     doubt_bytes: int = 0
     origin: str = ""
-    loop: str = ""
+    loop: Loop = PLAIN
 
     def on(self, gpu: Gpu) -> "DeviceTarget":
         """Return the same library versions on a GPU of the catalogue, all of its memory free."""
@@ -63,21 +77,48 @@ class DeviceTarget:
             profile = None
             if self.uses_profiles:
                 profile = shipped_profile(gpu.name, self.torch, self.cudnn)
-        context_bytes = gpu.context_bytes if profile is None else profile.detector_context_bytes
-        context_bytes += self.beside_bytes
-        doubt_bytes = gpu.total_doubt_bytes + (gpu.context_doubt_bytes if profile is None else 0)
-        return replace(
+        moved = replace(
             self,
             gpu=gpu.name,
-            capacity_bytes=gpu.total_bytes - context_bytes,
             total_bytes=gpu.total_bytes,
-            context_bytes=context_bytes,
-            is_capped=False,
-            doubt_bytes=doubt_bytes,
             compute_capability=gpu.compute_capability,
             multiprocessors=gpu.multiprocessors,
             profile=profile,
         )
+        return _limited(moved, total_doubt_bytes=gpu.total_doubt_bytes)
+
+    @property
+    def cudnn_text(self) -> str:
+        return dotted(self.cudnn)
+
+    @property
+    def capability_text(self) -> str:
+        return dotted(self.compute_capability)
+
+    @property
+    def profile_text(self) -> str | None:
+        """Which device profile the numbers stand on, None without one."""
+        return None if self.profile is None else self.profile.words
+
+    @property
+    def rules(self) -> str:
+        """What the workspaces stand on without a profile: what is measured, ruled and assumed."""
+        if self.profile is not None:
+            return ""
+        _, like = generation_of(self.cudnn)
+        other = f", which cuDNN {self.cudnn_text} is assumed to do" if self.cudnn != like else ""
+        return (
+            "none of this GPU with this cuDNN: workspaces by rules, with the engines that cuDNN "
+            f"{dotted(like)} takes on an H200, measured{other}"
+        )
+
+    @property
+    def context_doubt_bytes(self) -> int:
+        """How much more the context may be: 0 where it was measured with this GPU and torch."""
+        profile = self.profile
+        if profile is None or self.gpu is None or not same_release(profile.torch, self.torch):
+            return max(0, assumed_context().at_most_bytes - _context_bytes(profile))
+        return 0
 
 
 def parse_cudnn(text: str) -> CudnnVersion:
@@ -113,7 +154,7 @@ def make_target(
     cudnn: str | None = None,
     profile: str | None = None,
     cudnn_benchmark: bool = False,
-    beside_bytes: int = 0,
+    loop: Loop = PLAIN,
 ) -> DeviceTarget:
     """Return the target of the user's options.
 
@@ -127,12 +168,13 @@ def make_target(
         profile: the file of a device profile, whose GPU and versions are then the target's;
             "none" for rules alone; None for the shipped one of this GPU and these versions.
         cudnn_benchmark: whether `torch.backends.cudnn.benchmark` is on.
-        beside_bytes: what the process holds beside its CUDA context and the allocator.
+        loop: what the training script does around the plain step.
 
     Raises:
         InputError: the GPU or the cuDNN version is not known, the profile cannot be read or was
             measured on another GPU or cuDNN than the ones that are named.
     """
+    total_doubt_bytes = 0
     if profile is not None and profile != NO_PROFILE:
         target = _profiled(Path(profile), gpu, cudnn)
     else:
@@ -140,42 +182,66 @@ def make_target(
         bare = DeviceTarget(
             compute_capability=kernels.compute_capability,
             multiprocessors=kernels.multiprocessors,
-            cudnn=parse_cudnn(cudnn if cudnn is not None else cudnn_of_torch(torch).cudnn),
+            cudnn=parse_cudnn(cudnn if cudnn is not None else cudnn_of_torch(torch)[0]),
             torch=torch.partition("+")[0],
             uses_profiles=profile is None,
         )
         target = bare.on(kernels)
         if gpu is None:
-            # Of what a process may take, its context is the measured GPU's.
-            context_bytes = 0 if process_bytes is None else target.context_bytes
-            target = replace(bare, profile=target.profile, context_bytes=context_bytes)
-    target = replace(target, cudnn_benchmark=cudnn_benchmark)
-    if beside_bytes:
-        left = target.capacity_bytes
-        target = replace(
-            target,
-            beside_bytes=beside_bytes,
-            context_bytes=target.context_bytes + beside_bytes,
-            capacity_bytes=None if left is None else max(1, left - beside_bytes),
-        )
+            target = replace(bare, profile=target.profile)
+        else:
+            total_doubt_bytes = kernels.total_doubt_bytes
+    return _limited(
+        replace(target, cudnn_benchmark=cudnn_benchmark, loop=loop),
+        total_doubt_bytes=total_doubt_bytes,
+        process_bytes=process_bytes,
+        budget_bytes=budget_bytes,
+    )
+
+
+def _limited(
+    target: DeviceTarget,
+    *,
+    total_doubt_bytes: int = 0,
+    process_bytes: int | None = None,
+    budget_bytes: int | None = None,
+) -> DeviceTarget:
+    """Return the target with what its allocator may reserve, and how much less that may be.
+
+    Args:
+        target: its total, its profile and what its loop holds decide.
+        total_doubt_bytes: how much less the device's total may be.
+        process_bytes: a limit of all that the process holds.
+        budget_bytes: a limit of the allocator alone.
+    """
+    total = target.total_bytes
+    wholes = [] if total is None else [(total, total - total_doubt_bytes)]
     if process_bytes is not None:
-        # What the context alone exceeds, no step fits: that is an answer, not an error.
-        left = max(1, process_bytes - target.context_bytes)
-        target = _within(target, left, process_bytes)
-    return target if budget_bytes is None else _within(target, budget_bytes, budget_bytes)
-
-
-def _within(target: DeviceTarget, budget_bytes: int, total_bytes: int) -> DeviceTarget:
-    usable = target.capacity_bytes
-    if usable is None:
-        return replace(target, capacity_bytes=budget_bytes, total_bytes=total_bytes)
-    capacity = min(usable, budget_bytes)
+        wholes.append((process_bytes, process_bytes))
+    held = target.loop.nccl_bytes
+    if wholes:  # else nothing is taken off a whole, and nobody asks what the context is
+        held += _context_bytes(target.profile)
+    doubt = target.context_doubt_bytes + target.loop.nccl_doubt_bytes
+    limits = [(most - held, least - held - doubt) for most, least in wholes]
+    if budget_bytes is not None:
+        limits.append((budget_bytes, budget_bytes))
+    if not limits:
+        return replace(target, context_bytes=held)
+    # What the context alone exceeds, no step fits: that is an answer, not an error.
+    most = max(1, min(most for most, _ in limits))
+    least = max(0, min(least for _, least in limits))
     return replace(
         target,
-        capacity_bytes=capacity,
-        is_capped=budget_bytes < usable,
-        doubt_bytes=capacity - min(usable - target.doubt_bytes, budget_bytes),
+        capacity_bytes=most,
+        total_bytes=total or process_bytes or budget_bytes,
+        context_bytes=held,
+        is_capped=total is not None and most < total - held,
+        doubt_bytes=most - least,
     )
+
+
+def _context_bytes(profile: DeviceProfile | None) -> int:
+    return assumed_context().nbytes if profile is None else profile.detector_context_bytes
 
 
 def _profiled(path: Path, gpu: str | None, cudnn: str | None) -> DeviceTarget:
@@ -184,16 +250,14 @@ def _profiled(path: Path, gpu: str | None, cudnn: str | None) -> DeviceTarget:
     if gpu is not None and not same_gpu(find_gpu(gpu), profile.gpu.name):
         raise InputError(f"--profile {path} was measured on {profile.gpu.name}, not on {gpu}")
     if cudnn is not None and parse_cudnn(cudnn) != profile.cudnn:
-        measured = ".".join(map(str, profile.cudnn))
         raise InputError(
-            f"--profile {path} was measured with cuDNN {measured}, not {cudnn}: leave out --cudnn"
+            f"--profile {path} was measured with cuDNN {dotted(profile.cudnn)}, not {cudnn}: leave "
+            "out --cudnn"
         )
     known = gpu_called(profile.gpu.name)
     return DeviceTarget(
         gpu=known.name if known is not None else profile.gpu.name,
-        capacity_bytes=profile.gpu.total_bytes - profile.detector_context_bytes,
         total_bytes=profile.gpu.total_bytes,
-        context_bytes=profile.detector_context_bytes,
         compute_capability=profile.gpu.compute_capability,
         multiprocessors=profile.gpu.multiprocessors,
         cudnn=profile.cudnn,

@@ -21,10 +21,8 @@ from typing import Any
 
 from bevdiag.memory.cudnn import (
     CUBLAS_BYTES,
-    FIRST_NINE,
     FLOAT_BYTES,
     LARGE_KERNEL,
-    LIKE_THE_NEWEST,
     VECTOR_BYTES,
     copies_of,
     cudnn_workspace,
@@ -35,16 +33,9 @@ from bevdiag.memory.cudnn import (
     winograd,
 )
 from bevdiag.memory.device import NO_PROFILE, DeviceTarget, make_target
-from bevdiag.memory.profiles import DeviceProfile, shipped_profile
+from bevdiag.memory.profiles import MEASURED_GPU, generation_of, shipped_profile
 from bevdiag.memory.requests import ConvCall
 
-MEASURED_GPU = "h200"
-GENERATIONS = (
-    (LIKE_THE_NEWEST, "2.11.0", (9, 19, 0)),
-    (FIRST_NINE, "2.5.1", (9, 1, 0)),
-    ((0, 0, 0), "2.1.2", (8, 9, 2)),
-)
-"""From which version on, the torch and cuDNN of the profile that shows what it does."""
 NEIGHBOURS = 4
 WEIGHTS = (1.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0)
 """Of differences in batch, input channels, output channels and output positions, and of whether the
@@ -172,16 +163,6 @@ def _kind(call: ConvCall) -> tuple[object, ...]:
     )
 
 
-def measured_like(cudnn: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return the measured cuDNN that a version is taken to choose like."""
-    return next(version for first, _, version in GENERATIONS if cudnn >= first)
-
-
-def _profile(cudnn: tuple[int, int, int]) -> DeviceProfile | None:
-    torch, version = next((torch, seen) for first, torch, seen in GENERATIONS if cudnn >= first)
-    return shipped_profile(MEASURED_GPU, torch, version)
-
-
 @cache
 def _measured(
     cudnn: tuple[int, int, int],
@@ -190,7 +171,7 @@ def _measured(
     import numpy as np
 
     kinds = defaultdict(list)
-    profile = _profile(cudnn)
+    profile = shipped_profile(MEASURED_GPU, *generation_of(cudnn))
     for call, nbytes in profile.workspaces.items() if profile is not None else ():
         kinds[_kind(call)].append((call, nbytes))
     return {

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 NCCL_BYTES = 257 * 1024**2
 """What a rank held outside the allocator beyond a lone process: two H200 on NVLink, torch 2.11 with
 NCCL 2.28 (eight runs of OpenPCDet, 250 to 257 MiB, and 321 with a second communicator's kernels).
-More ranks open more connections; how much that takes was not measured."""
+"""
+NCCL_MOST_BYTES = 321 * 1024**2
 NCCL_MEASURED_GPUS = 2
+"""Of more, each has two neighbours in a ring or chain where one of two has one: so it is taken to
+hold twice as much at most, which was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +51,21 @@ class Loop:
         """What NCCL holds outside the allocator."""
         return NCCL_BYTES if self.gpus > 1 else 0
 
+    @property
+    def nccl_doubt_bytes(self) -> int:
+        """How much more than `nccl_bytes` that may be."""
+        if self.gpus == 1:
+            return 0
+        neighbours = 1 if self.gpus == NCCL_MEASURED_GPUS else 2
+        return neighbours * NCCL_MOST_BYTES - NCCL_BYTES
+
     def _nccl_words(self) -> str:
         size = f"NCCL's {NCCL_BYTES // 1024**2} MiB outside the allocator"
         if self.gpus == NCCL_MEASURED_GPUS:
             return f"{size}, measured with two H200 on NVLink"
         return f"{size} assumed: measured with two GPUs, more may take more"
 
+    @property
     def words(self) -> str:
         """Name what is not plain: "EMA of the weights, evaluation"; empty for a plain loop."""
         named = {

@@ -94,7 +94,7 @@ def oom_message(refusal: Refusal, target: "DeviceTarget") -> str:
     return (
         f"CUDA out of memory. Tried to allocate {format_size(refusal.requested_bytes)}. "
         f"GPU 0 has a total capacity of {format_size(total)} "
-        f"of which {format_size(total - in_use)} is free. "
+        f"of which {format_size(max(0, total - in_use))} is free. "
         f"Including non-PyTorch memory, this process has {format_size(in_use)} memory in use. "
         f"{allowed}"
         f"Of the allocated memory {format_size(refusal.allocated_bytes)} is allocated by PyTorch, "

@@ -7,7 +7,7 @@ come with bevdiag lie in configs/devices/.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -15,11 +15,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-from bevdiag.errors import InputError
-from bevdiag.files.bounds import check_json
-from bevdiag.files.reading import read_file
+from bevdiag.files.reading import read_json
 from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.catalogue import torch_release
 from bevdiag.memory.requests import ConvCall
@@ -28,6 +26,18 @@ FOLDER = "configs/devices"
 MAX_BYTES = 2**24
 _REMEDY = "expected a device profile as `bevdiag calibrate` writes it"
 CudnnVersion = tuple[int, int, int]
+MEASURED_GPU = "h200"
+LIKE_THE_NEWEST = (9, 5, 0)
+"""From here on, cuDNN is taken to do what 9.19 does."""
+FIRST_NINE = (9, 0, 0)
+"""Before this version a pointwise convolution may be handed to cuBLAS, with a workspace of its
+own."""
+_GENERATIONS: tuple[tuple[CudnnVersion, str, CudnnVersion], ...] = (
+    (LIKE_THE_NEWEST, "2.11.0", (9, 19, 0)),
+    (FIRST_NINE, "2.5.1", (9, 1, 0)),
+    ((0, 0, 0), "2.1.2", (8, 9, 2)),
+)
+"""From which version on, the torch and cuDNN of the profile that shows what it does."""
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 DIRECTIONS = ("forward", "dgrad", "wgrad")
 
@@ -87,6 +97,11 @@ class DeviceProfile:
     workspaces: Mapping[ConvCall, int]
     benchmarked: Mapping[ConvCall, BenchmarkBytes] = field(default_factory=dict)
     crashed: frozenset[ConvCall] = frozenset()
+
+    @property
+    def words(self) -> str:
+        """Name the machine and its libraries."""
+        return f"{self.gpu.name}, torch {self.torch}, cuDNN {dotted(self.cudnn)}"
 
     @property
     def detector_context_bytes(self) -> int:
@@ -159,17 +174,7 @@ def read_profile(path: Path) -> DeviceProfile:
     Raises:
         InputError: the file cannot be read, or is no profile that this version understands.
     """
-    data = read_file(path, MAX_BYTES, instead=_REMEDY)
-    try:
-        check_json(data)
-        file = ProfileFile.model_validate_json(data)
-    except InputError as error:
-        raise InputError(f"{path}: {error}: {_REMEDY}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"][:1].lower() + first["msg"][1:]
-        raise InputError(f"{path}: {where + ': ' if where else ''}{reason}; {_REMEDY}") from error
+    file = read_json(path, ProfileFile, MAX_BYTES, _REMEDY)
     return DeviceProfile(
         **{name: getattr(file, name) for name in _PLAIN},
         cublas_workspace_bytes=file.cublas_workspace_bytes.model_dump(),
@@ -234,10 +239,19 @@ _IN_ORDER = attrgetter(
 )
 
 
+def generation_of(cudnn: CudnnVersion) -> tuple[str, CudnnVersion]:
+    """Return the measured torch and cuDNN that a version of cuDNN is taken to choose like."""
+    return next((torch, seen) for first, torch, seen in _GENERATIONS if cudnn >= first)
+
+
+def dotted(version: Sequence[int]) -> str:
+    """Write a version as people do: 9.10.2."""
+    return ".".join(map(str, version))
+
+
 def profile_name(gpu: str, torch: str, cudnn: CudnnVersion) -> str:
     """Return the file name of a profile: catalogue name or CUDA's, torch release, cuDNN."""
-    release = ".".join(map(str, torch_release(torch)[:2]))
-    return f"{gpu}-torch{release}-cudnn{'.'.join(map(str, cudnn))}.json"
+    return f"{gpu}-torch{dotted(torch_release(torch)[:2])}-cudnn{dotted(cudnn)}.json"
 
 
 @cache
@@ -251,6 +265,6 @@ def shipped_profile(gpu: str, torch: str, cudnn: CudnnVersion) -> DeviceProfile 
     if path is not None:
         return read_profile(path)
     folder = shipped_file(FOLDER)
-    others = f"{gpu}-torch*-cudnn{'.'.join(map(str, cudnn))}.json"
+    others = f"{gpu}-torch*-cudnn{dotted(cudnn)}.json"
     found = sorted(folder.glob(others)) if folder is not None else []
     return read_profile(found[-1]) if found else None

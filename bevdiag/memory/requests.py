@@ -94,6 +94,4 @@ class WorkspaceBytes:
 
     def at(self, bound: Bound) -> int:
         """Return the bytes at one end of the interval, or between."""
-        if bound is Bound.EXPECTED:
-            return self.expected
-        return self.low if bound is Bound.LOW else self.high
+        return {Bound.LOW: self.low, Bound.HIGH: self.high}.get(bound, self.expected)

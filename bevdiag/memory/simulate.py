@@ -62,25 +62,49 @@ def walk(
     Targets whose libraries ask for the same workspaces share a walk that no capacity stops.
     """
     capacity = target.capacity_bytes if until_oom else None
-    return _walk(stream, asked_of(stream, target, bound), capacity, expandable_segments)
+    asked = asked_of(stream, target, bound)
+    return _walk(stream, asked, capacity, expandable=expandable_segments)
 
 
-def fits(stream: EventStream, target: DeviceTarget, *, bound: Bound = Bound.EXPECTED) -> bool:
+def fits(
+    stream: EventStream,
+    target: DeviceTarget,
+    *,
+    bound: Bound = Bound.EXPECTED,
+    expandable_segments: bool = False,
+    whatever_more: bool = False,
+) -> bool:
     """Return whether the stream ends within the target's capacity; without one it does.
 
     Args:
         stream: the events.
         target: the device.
         bound: which end of the workspaces' intervals to take.
+        expandable_segments: judge `expandable_segments:True`.
+        whatever_more: ask whether it does so within any larger capacity too. Where cached segments
+            have to go back on the way, less may leave better places than more does.
     """
     capacity = target.capacity_bytes
     if capacity is None:
         return True
     if floor_bytes(stream, target, bound) > capacity:
         return False
-    if _reserved_bytes(stream, asked_of(stream, target, bound)) <= capacity:
+    asked = asked_of(stream, target, bound)
+    if expandable_segments:
+        reserved = _walk(stream, asked, None, expandable=True).max_reserved_bytes
+    else:
+        reserved = _reserved_bytes(stream, asked)
+    if reserved <= capacity:
         return True
-    return walk(stream, target, bound=bound).refusal is None
+    if _walk(stream, asked, capacity, expandable=expandable_segments).refusal is not None:
+        return False
+    while whatever_more and reserved > capacity:
+        totals = _walk(stream, asked, reserved - 1, expandable=expandable_segments)
+        if totals.refusal is not None:
+            return False
+        # With any capacity from what it reserves up to its own, a run takes the same course.
+        reserved = totals.max_reserved_bytes
+    return True
 
 
 def floor_bytes(stream: EventStream, target: DeviceTarget, bound: Bound = Bound.EXPECTED) -> int:
@@ -182,7 +206,7 @@ def _reserves_alike(totals: Totals, sizes: Ints, pool: int) -> bool:
 
 
 @lru_cache(maxsize=32)
-def _walk(stream: EventStream, asked: Asked, capacity: int | None, expandable: bool) -> Totals:
+def _walk(stream: EventStream, asked: Asked, capacity: int | None, *, expandable: bool) -> Totals:
     allocator = (ExpandableAllocator if expandable else CachingAllocator)(capacity)
     totals = run(stream, asked, allocator)
     if capacity is None and not expandable:

@@ -1,6 +1,7 @@
 """Sizes as people write them, and as PyTorch does."""
 
 import re
+from collections.abc import Callable
 
 from bevdiag.errors import InputError
 
@@ -35,9 +36,19 @@ def parse_bytes(text: str | int) -> int:
     return size
 
 
-def format_size(nbytes: int) -> str:
+def format_size(nbytes: int, more_digits: int = 0) -> str:
     """Return a size as `c10::CachingDeviceAllocator`'s messages write it, two decimals."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if nbytes > unit:
-            return f"{nbytes / unit:.2f} {name}"
+            return f"{nbytes / unit:.{2 + more_digits}f} {name}"
     return f"{nbytes} bytes"
+
+
+def apart(*sizes: int, write: Callable[[int, int], str] = format_size) -> list[str]:
+    """Write sizes that are compared, with more digits where different ones would read alike."""
+    texts: list[str] = []
+    for more_digits in range(8):  # nine decimals of a GiB tell one byte
+        texts = [write(size, more_digits) for size in sizes]
+        if len(set(texts)) == len(set(sizes)):
+            break
+    return texts

@@ -25,6 +25,7 @@ def judge(
     upper: EventStream,
     *,
     unsplit_bytes: int,
+    expandable_segments: bool = False,
 ) -> Verdict:
     """Judge a step's memory on a target.
 
@@ -34,16 +35,28 @@ def judge(
         upper: the step at the upper end, which gets the largest workspaces.
         unsplit_bytes: what the upper end's blocks may count beyond their requests; so much must
             stay free, and what the capacity may be less than it is assumed to be.
+        expandable_segments: judge a run with `expandable_segments:True`.
     """
     if expected.unmodelled or upper.unmodelled:
         return Verdict.UNKNOWN
     if target.capacity_bytes is None:
         return Verdict.NO_BUDGET
-    if not fits(expected, target):
+
+    if not fits(expected, target, expandable_segments=expandable_segments):
         return Verdict.OVER
     spared = unsplit_bytes + target.doubt_bytes
     with_room = replace(target, capacity_bytes=max(1, target.capacity_bytes - spared))
-    if fits(upper, with_room, bound=Bound.HIGH):
+    # Larger requests may find better places: that they fit says nothing of the expected ones.
+    if all(
+        fits(
+            stream,
+            with_room,
+            bound=bound,
+            expandable_segments=expandable_segments,
+            whatever_more=True,
+        )
+        for stream, bound in ((upper, Bound.HIGH), (expected, Bound.EXPECTED))
+    ):
         return Verdict.FITS
     return Verdict.DEPENDS
 

@@ -19,9 +19,11 @@ from bevdiag.config.bev_settings import (
     HeightCompressionSettings,
     PillarScatter3dSettings,
     PillarScatterSettings,
+    SparseHeightCompressionSettings,
 )
 from bevdiag.config.head_settings import CenterHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings
+from bevdiag.config.parts import UpToMap
 from bevdiag.errors import ConfigError
 from bevdiag.models.backbones_2d.base_bev_backbone import (
     BaseBevBackbone,
@@ -35,12 +37,13 @@ from bevdiag.models.backbones_3d.voxel_backbone import (
     VoxelBackBone8xFocal,
     VoxelResBackBone8x,
 )
-from bevdiag.models.contracts import Batch, DenseHead, Detections, MapToBev
+from bevdiag.models.contracts import Batch, DenseHead, Detections
 from bevdiag.models.dense_heads.anchor_head import AnchorHead
 from bevdiag.models.dense_heads.center_head import CenterHead
 from bevdiag.models.interfaces import (
     ChannelMismatch,
     bev_input,
+    map_input_of,
     pillar_channels,
     sparse_volume,
     voxel_channels,
@@ -64,7 +67,7 @@ class OneStageDetector(nn.Module):
         self,
         vfe: nn.Module,
         backbone_3d: nn.Module | None,
-        map_to_bev: MapToBev,
+        map_to_bev: nn.Module,
         backbone_2d: BevLevels,
         dense_head: DenseHead,
     ) -> None:
@@ -76,24 +79,8 @@ class OneStageDetector(nn.Module):
         self.backbone_2d = backbone_2d
         self.dense_head = dense_head
 
-    def check_channels(self) -> int:
-        """Channels of the bird's-eye-view map.
-
-        Raises:
-            ChannelMismatch: the map has other channels than the config declares.
-        """
-        found = self.map_to_bev_module.real_bev_channels()
-        if found != self.backbone_2d.in_channels:
-            raise ChannelMismatch("map_to_bev_module", self.backbone_2d.in_channels, found)
-        return found
-
     def forward(self, batch: Batch) -> Tensor | list[Detections]:
-        """Return the loss of a batch (see `bevdiag.models.contracts`), or what is found in it.
-
-        Raises:
-            ChannelMismatch: before anything runs; the original fails in the first 2D convolution.
-        """
-        self.check_channels()
+        """Return the loss of a batch (see `bevdiag.models.contracts`), or what is found in it."""
         for module in self.children():
             batch = module(batch)
         return self.dense_head.loss() if self.training else self.dense_head.detect(batch)
@@ -118,12 +105,15 @@ def build_detector(
 
     Raises:
         ConfigError: modules that do not fit together.
+        ChannelMismatch: the map has other channels than the config declares; the original fails in
+            the first 2D convolution.
     """
     with torch.device(device):
         vfe = _build_vfe(model, data)
         backbone_3d = _build_backbone_3d(model, data, spconv)
         map_to_bev = _build_map_to_bev(model, data, spconv)
-        backbone_2d = _build_backbone_2d(model, map_to_bev.num_bev_features)
+        _check_channels(model, data)
+        backbone_2d = _build_backbone_2d(model)
         dense_head = _build_head(model, data, class_names, backbone_2d.num_bev_features)
         return OneStageDetector(vfe, backbone_3d, map_to_bev, backbone_2d, dense_head)
 
@@ -165,18 +155,19 @@ def _build_backbone_3d(model: ModelSettings, data: DataSettings, spconv: Any) ->
     return VoxelResBackBone8x(settings, channels, data.grid_size, spconv=spconv)
 
 
-def _build_map_to_bev(model: ModelSettings, data: DataSettings, spconv: Any) -> MapToBev:
+def _build_map_to_bev(model: ModelSettings, data: DataSettings, spconv: Any) -> nn.Module:
     settings, volume = model.map_to_bev, sparse_volume(model, data)
-    if isinstance(settings, PillarScatter3dSettings):
-        return PillarScatter(settings, pillar_channels(model, data), settings.input_shape)
-    if isinstance(settings, PillarScatterSettings):
-        if data.grid_size[2] != 1:
+    if isinstance(settings, PillarScatterSettings | PillarScatter3dSettings):
+        grid = data.grid_size
+        if isinstance(settings, PillarScatter3dSettings):
+            grid = settings.input_shape
+        elif grid[2] != 1:
             raise ConfigError(
-                f"PointPillarScatter takes pillars, but the grid is {data.grid_size[2]} voxels "
-                "high: set the voxel's height to the range's",
+                f"PointPillarScatter takes pillars, but the grid is {grid[2]} voxels high: set the "
+                "voxel's height to the range's",
                 key="MODEL.MAP_TO_BEV.NAME",
             )
-        return PillarScatter(settings, pillar_channels(model, data), data.grid_size)
+        return PillarScatter(pillar_channels(model, data), grid, settings.num_bev_features)
     if volume is None:
         raise ConfigError(
             f"{settings.name} flattens a sparse tensor, but no module before it makes one: pillars "
@@ -188,7 +179,18 @@ def _build_map_to_bev(model: ModelSettings, data: DataSettings, spconv: Any) -> 
     return SparseHeightCompression(settings, volume, spconv=spconv)
 
 
-def _build_backbone_2d(model: ModelSettings, in_channels: int) -> BevLevels:
+def _check_channels(model: ModelSettings, data: DataSettings) -> None:
+    settings, made = model.map_to_bev, map_input_of(UpToMap(model, data))
+    if isinstance(settings, SparseHeightCompressionSettings) and settings.mode == "learned":
+        flat, reads = made.channels * made.depth, settings.input_features
+        if reads is not None and reads != flat:
+            raise ChannelMismatch("map_to_bev_module.compress_conv", reads, flat)
+    if made.declared != made.real:
+        raise ChannelMismatch("map_to_bev_module", made.declared, made.real)
+
+
+def _build_backbone_2d(model: ModelSettings) -> BevLevels:
+    in_channels = model.map_to_bev.num_bev_features
     if isinstance(model.backbone_2d, BaseBevBackboneSettings):
         return BaseBevBackbone(model.backbone_2d, in_channels)
     return BaseBevResBackbone(model.backbone_2d, in_channels)

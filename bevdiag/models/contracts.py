@@ -42,24 +42,6 @@ class Kept(dict[str, Any]):
             Kept.overwritten(self, key)
 
 
-class MapToBev(nn.Module, ABC):
-    """Adds `spatial_features`, the bird's-eye-view map [B, C, H, W].
-
-    Attributes:
-        num_bev_features: C as the config declares it; the 2D backbone is built for it.
-    """
-
-    num_bev_features: int
-
-    @abstractmethod
-    def real_bev_channels(self) -> int:
-        """C as it follows from what the module reads.
-
-        Raises:
-            ChannelMismatch: the module itself is built for other channels than it reads.
-        """
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How many boxes an evaluation lets through; the defaults are OpenPCDet's most common ones.

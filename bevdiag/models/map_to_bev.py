@@ -12,16 +12,14 @@ from torch import Tensor, nn
 
 from bevdiag.config.bev_settings import (
     HeightCompressionSettings,
-    PillarScatter3dSettings,
-    PillarScatterSettings,
     SparseHeightCompressionSettings,
 )
-from bevdiag.models.contracts import Batch, MapToBev
-from bevdiag.models.interfaces import ChannelMismatch, SparseVolume
+from bevdiag.models.contracts import Batch
+from bevdiag.models.interfaces import SparseVolume
 
 
-class HeightCompression(MapToBev):
-    """Densifies [B, C, D, H, W] and flattens it to [B, C * D, H, W]."""
+class HeightCompression(nn.Module):
+    """Densifies [B, C, D, H, W], behind the strides, and flattens it to [B, C * D, H, W]."""
 
     def __init__(
         self,
@@ -35,15 +33,9 @@ class HeightCompression(MapToBev):
         self.height_strides = None
         if settings.height_strides:
             self.height_strides = HeightStrides(settings.height_strides, volume, spconv=spconv)
-            volume = self.height_strides.volume
-        self.volume = volume
-
-    def real_bev_channels(self) -> int:
-        """Channels of the map: C * D behind the strides."""
-        return self.volume.channels * self.volume.spatial_shape[0]
 
     def forward(self, batch: Batch) -> Batch:
-        """Add `spatial_features` [B, `real_bev_channels`, H, W] and their stride."""
+        """Add `spatial_features`, the bird's-eye-view map [B, C', H, W], and their stride."""
         sparse = batch["encoded_spconv_tensor"]
         if self.height_strides is not None:
             sparse = self.height_strides(sparse)
@@ -62,14 +54,11 @@ class HeightStrides(nn.Module):
 
     Each takes D to ceil(D / s): the height is padded below and above by half of what it lacks to a
     multiple of s, rounded up, so that no level is dropped. Channels stay as they are.
-
-    Attributes:
-        volume: what comes out.
     """
 
     def __init__(self, strides: Sequence[int], volume: SparseVolume, *, spconv: Any) -> None:
         super().__init__()
-        channels, (depth, height, width) = volume.channels, volume.spatial_shape
+        channels, depth = volume.channels, volume.spatial_shape[0]
         layers: list[nn.Module] = []
         for stride in strides:
             layers += [
@@ -86,7 +75,6 @@ class HeightStrides(nn.Module):
             ]
             depth = -(-depth // stride)
         self.layers = spconv.SparseSequential(*layers)
-        self.volume = SparseVolume(channels, (depth, height, width))
 
     def forward(self, sparse: Any) -> Any:
         """Turn a sparse tensor on the full height into one on the reduced height."""
@@ -107,7 +95,6 @@ class SparseHeightCompression(HeightCompression):
     ) -> None:
         super().__init__(settings, volume, spconv=spconv)
         self.mode = settings.mode
-        self.input_features = settings.input_features
         if settings.mode == "learned":
             assert settings.input_features is not None
             self.compress_conv = nn.Sequential(
@@ -115,22 +102,6 @@ class SparseHeightCompression(HeightCompression):
                 nn.BatchNorm2d(settings.num_bev_features),
                 nn.ReLU(),
             )
-
-    def real_bev_channels(self) -> int:
-        """Channels of the map, from the volume behind the strides.
-
-        Raises:
-            ChannelMismatch: the learned projection reads another number than C * D.
-        """
-        flat = super().real_bev_channels()
-        if self.mode == "none":
-            return flat
-        if self.mode != "learned":
-            return self.volume.channels
-        assert self.input_features is not None
-        if self.input_features != flat:
-            raise ChannelMismatch("map_to_bev_module.compress_conv", self.input_features, flat)
-        return self.num_bev_features
 
     def _map_of(self, sparse: Any) -> Tensor:
         if self.mode.startswith("sparse_"):
@@ -173,29 +144,20 @@ def _without_floor_where_full(columns: Tensor, column: Tensor, depth: int) -> Te
     return columns.masked_fill_((occupied == depth)[:, None], -torch.inf)
 
 
-class PillarScatter(MapToBev):
+class PillarScatter(nn.Module):
     """Scatters `pillar_features` [N, C] into [B, C * nz, ny, nx], sample by sample.
 
     Args:
-        settings: of either module.
         channels: C.
         grid_size: nx, ny, nz.
+        declared: C * nz, as the config has it.
     """
 
-    def __init__(
-        self,
-        settings: PillarScatterSettings | PillarScatter3dSettings,
-        channels: int,
-        grid_size: tuple[int, int, int],
-    ) -> None:
+    def __init__(self, channels: int, grid_size: tuple[int, int, int], declared: int) -> None:
         super().__init__()
         self.nx, self.ny, self.nz = grid_size
         self.channels = channels
-        self.num_bev_features = settings.num_bev_features
-
-    def real_bev_channels(self) -> int:
-        """Channels of the map."""
-        return self.channels * self.nz
+        self.num_bev_features = declared
 
     def forward(self, batch: Batch) -> Batch:
         """Add `spatial_features` [B, C * nz, ny, nx] from `pillar_features` and `voxel_coords`."""

@@ -13,9 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from bevdiag.errors import InputError
-from bevdiag.files.bounds import check_json
-from bevdiag.files.reading import read_file
+from bevdiag.files.reading import read_json
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import Prediction
 from bevdiag.rules.budget import BaselineGrowth, grown_since_baseline
@@ -56,16 +54,8 @@ def read_baseline(file: Path) -> Baseline:
     Raises:
         InputError: the file cannot be read or is no baseline.
     """
-    remedy = "record it with: bevdiag baseline write"
-    data = read_file(file, MAX_BYTES, instead=remedy)
-    try:
-        check_json(data)
-        document = json.loads(data)
-        configs = document["configs"]
-        return Baseline(schema=document["schema"], configs=configs)
-    except (InputError, ValueError, TypeError, KeyError, RecursionError) as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{file} is no baseline ({what}); {remedy}") from error
+    expected = "expected a baseline: record it with: bevdiag baseline write"
+    return read_json(file, Baseline, MAX_BYTES, expected)
 
 
 def record(checks: Iterable[Check], file: Path) -> Baseline:
@@ -134,9 +124,9 @@ def _entry(report: Prediction) -> BaselineEntry:
         conditions={
             # Workspaces depend on the GPU, and much of the peak on what a script does around it.
             "GPU": report.target.gpu or "none named",
-            "training loop": report.target.loop or "plain",
+            "training loop": report.target.loop.words or "plain",
             "torch": report.target.torch,
-            "cuDNN": report.target.cudnn,
+            "cuDNN": report.target.cudnn_text,
             "autocast": report.autocast,
             "optimizer": report.optimizer,
             "batch size": str(report.scene.batch_size),

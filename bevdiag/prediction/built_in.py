@@ -40,10 +40,9 @@ from bevdiag.trace.compiler import without_compiler
 from bevdiag.trace.failure import failures_reported
 from bevdiag.trace.flops import FlopCounter
 from bevdiag.trace.inputs import meta_batch
-from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, settle_kept_voxels
+from bevdiag.trace.kept_voxels import KeptVoxels, Scenario, between_ends, settle_kept_voxels
 from bevdiag.trace.measure import require_cuda
 from bevdiag.trace.pins import Assumption
-from bevdiag.trace.scenarios import between_ends
 from bevdiag.trace.settling import settle
 from bevdiag.trace.step import FEWEST_STEPS, StepHooks, StepOptions, Trace, trace_steps
 from bevdiag.trace.workers import workers

@@ -12,7 +12,6 @@ from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.result import CompareReport, Variant
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
-from bevdiag.prediction.target import target_of
 
 
 def compare(
@@ -43,7 +42,7 @@ def compare(
     scene, assumptions = source.input()
     return CompareReport(
         config=str(config),
-        target=target_of(source.target()),
+        target=source.target(),
         scene=scene,
         variants=tuple(rows),
         assumptions=assumptions,
@@ -63,14 +62,9 @@ def _traced(
     largest = step.expected.largest_request
     peak = step.expected.peak.allocated_bytes
     return row(
-        bev_channels=source.bev_channels,
-        params=step.trace.params_by_module["total"],
-        peak_allocated_bytes=peak,
-        high_bytes=step.high_bytes,
-        reserved_bytes=step.expected.peak_reserved_bytes,
         largest_request_bytes=largest.nbytes if largest else None,
         largest_request_module=largest.alloc.module if largest else "",
         difference_bytes=None if first_peak_bytes is None else peak - first_peak_bytes,
-        verdict=step.verdict,
-        fits=tuple(fit.gpu for fit in step.gpus() if fit.verdict is Verdict.FITS),
+        fitting=tuple(fit.gpu for fit in step.gpus() if fit.verdict is Verdict.FITS),
+        **step.figures(source.bev_channels),
     )

@@ -12,9 +12,9 @@ from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.measured import measure, measurement_of
 from bevdiag.prediction.options import InspectOptions, Progress
-from bevdiag.prediction.predicted import kind_of, prediction_of, source_of, with_history
+from bevdiag.prediction.predicted import kind_of, predict, prediction_of, source_of
 from bevdiag.prediction.result import ConfigReport, Evaluation, Plans, Prediction
-from bevdiag.prediction.step_source import ConfigSource, Recorded, StepSource
+from bevdiag.prediction.step_source import ConfigSource, Recorded
 from bevdiag.trace.step import Trace
 
 Search = Callable[[ConfigSource, Recorded, Progress], Plans]
@@ -41,7 +41,9 @@ def inspect(
     if options.entry is not None:
         from bevdiag.prediction.entry import EntrySource  # stubs for all that user code imports
 
-        return _of_entry(EntrySource.read(config, options), options, progress)
+        source_of_entry = EntrySource.read(config, options)
+        progress("training step", 0.05)
+        return predict(source_of_entry)
     declared = kind_of(options).checked(config, options)
     if isinstance(declared, ConfigReport):
         return declared
@@ -77,7 +79,6 @@ def inspect(
     if options.evaluation and not options.loop.evaluates:
         progress("evaluation step", 0.95)
         report = replace(report, evaluation=_evaluation(config, options, step.trace))
-    report = with_history(report, options, step.trace.stream, step.target)
     if measured is None:
         return report
     measurement = measurement_of(*measured, step.trace, step.expected)
@@ -97,14 +98,6 @@ def _evaluation(config: Path, options: InspectOptions, training: Trace) -> Evalu
         high_bytes=step.high_bytes,
         after_bytes=reserved_after(training.stream, step.trace.stream, step.target),
     )
-
-
-def _of_entry(source: StepSource, options: InspectOptions, progress: Progress) -> Prediction:
-    progress("training step", 0.05)
-    recorded = source.record()
-    step = judged(recorded.traces, source.target())
-    report = prediction_of(source, recorded, step)
-    return with_history(report, options, step.trace.stream, step.target)
 
 
 def _wants_plans(options: InspectOptions, step: Judged) -> bool:

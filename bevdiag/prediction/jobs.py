@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError
-from bevdiag.policy import Policy, PolicyFile, Setting, find_policy, read_policy
+from bevdiag.policy import Policy, PolicyFile, find_policy, read_policy
 from bevdiag.prediction import values
 from bevdiag.prediction.checked import Job
 from bevdiag.prediction.options import InspectOptions
@@ -124,11 +124,9 @@ def _job(config: Path, given: Given, base: InspectOptions, policy: Policy, *, ju
     options = replace(base, **parsed, pins={**pins, **base.pins})
     options = _judged(options, places if judged else places[:1], at_hand=judged)
     words = _words(options)
-    if given.margin is not None and not words:
-        raise InputError(
-            f"{given.label('margin')}: there is no budget to take it off: say what the step must "
-            f"fit, with {given.label('gpu')} or {given.label('budget')}"
-        )
+    if "margin" in places[0] and not words:
+        label = places[0]["margin"].label
+        raise InputError(f"{label}: is taken off what the step must fit: name a GPU or a budget")
     if "margin" in said and words:
         options = _with_margin(options, said["margin"])
         words += f" less a margin of {said['margin'].text}"
@@ -140,11 +138,10 @@ def _places(given: Given, policy: Policy) -> list[dict[str, _Said]]:
     names = [field.name for field in fields(Given)]
     texts = {name: getattr(given, name) for name in names}
     variables = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
-    settings: dict[str, Setting | None] = {name: getattr(policy, name) for name in names}
     return [
         {n: _Said(text, given.label(n)) for n, text in texts.items() if text is not None},
         {n: _Said(text, _VARIABLES[n]) for n, text in variables.items() if text},
-        {n: _Said(s.text, f"{s.location}: {n}") for n, s in settings.items() if s is not None},
+        {n: _Said(s.text, f"{s.location}: {n}") for n, s in policy.settings.items()},
     ]
 
 
@@ -152,7 +149,7 @@ def _judged(
     options: InspectOptions, places: Sequence[Mapping[str, _Said]], *, at_hand: bool
 ) -> InspectOptions:
     """Return the options with a GPU and a budget, both from the first place that names either."""
-    from bevdiag.prediction.target import Choice, gpu_at_hand
+    from bevdiag.prediction.target import gpu_at_hand
 
     for number, place in enumerate(places):
         said = {name: place[name] for name in _MEMORY if name in place}
@@ -160,17 +157,15 @@ def _judged(
             said = {name: one for name, one in said.items() if one.text}
         if said:
             gpu, budget = said.get("gpu"), said.get("budget")
-            choice: Choice | None = Choice(
+            return replace(
+                options,
                 origin=" and ".join(one.label for one in said.values()),
                 gpu=None if gpu is None else values.gpu_name(gpu.label, gpu.text),
                 process_bytes=(
                     None if budget is None else values.size_bytes(budget.label, budget.text)
                 ),
             )
-            break
-    else:
-        choice = gpu_at_hand() if at_hand else None
-    return options if choice is None else replace(options, **asdict(choice))
+    return gpu_at_hand(options) if at_hand else options
 
 
 def _words(options: InspectOptions) -> str:

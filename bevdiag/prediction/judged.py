@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from bevdiag.memory.allocator import LARGEST_REMAINDER_BYTES, SMALL_REQUEST_BYTES, block_bytes
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Alloc
 from bevdiag.memory.profile import LiveBlock, MemoryProfile, oom_message
-from bevdiag.memory.simulate import simulate
+from bevdiag.memory.simulate import simulate, walk
 from bevdiag.memory.verdict import GpuFit, Verdict, fit_on_gpus, judge
 from bevdiag.memory.workspaces import Bound
 from bevdiag.prediction.result import Holder, OutOfMemory, Peak
-from bevdiag.trace.scenarios import Scenario
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.trace.step import Trace
 
 _TOP_HOLDERS = 12
@@ -39,27 +40,70 @@ class Judged:
 
     @property
     def high_bytes(self) -> int:
-        """The upper end of the peak, which is what must fit."""
-        return _upper_end_bytes(self.expected, self.high)
+        """The upper end of the peak, which is what must fit, with what blocks leave unsplit."""
+        highest = max(self.high.peak.allocated_bytes, self.expected.peak.allocated_bytes)
+        return highest + _unsplit_bytes(self.high)
 
     @property
     def low_bytes(self) -> int:
-        """The lower end of the peak."""
-        return _lower_end_bytes(self.expected, self.low)
+        """The lower end of the peak: large blocks find cached ones that fit."""
+        low = self.low
+        unsplit = sum(
+            block.nbytes - block_bytes(block.alloc.nbytes)
+            for block in low.holders
+            if block.alloc.nbytes > SMALL_REQUEST_BYTES
+        )
+        return min(low.peak.allocated_bytes - unsplit, self.expected.peak.allocated_bytes)
 
     @property
     def low(self) -> MemoryProfile:
         """The memory at the lower end."""
         return simulate(self.low_trace.stream, self.target, until_oom=False, bound=Bound.LOW)
 
+    def figures(self, bev_channels: int | None) -> dict[str, Any]:
+        """Return what `Figures` hold, by name."""
+        return {
+            "verdict": self.verdict,
+            "peak_allocated_bytes": self.expected.peak.allocated_bytes,
+            "high_bytes": self.high_bytes,
+            "reserved_bytes": self.expected.peak_reserved_bytes,
+            "params": self.trace.params_by_module["total"],
+            "bev_channels": bev_channels,
+        }
+
     def peak(self) -> Peak:
-        """Return the peak between its ends."""
-        return peak_of(self.expected, self.low, self.high)
+        """Return the peak of the expected run, between its ends."""
+        expected, high_bytes = self.expected, self.high_bytes
+        reserved = max(self.high.peak_reserved_bytes, expected.peak_reserved_bytes)
+        return Peak(
+            allocated_bytes=expected.peak.allocated_bytes,
+            low_bytes=self.low_bytes,
+            high_bytes=high_bytes,
+            reserved_bytes=expected.peak_reserved_bytes,
+            # What blocks may leave unsplit is reserved too, if it is ever allocated.
+            high_reserved_bytes=max(reserved, high_bytes),
+            phase=expected.peak.phase.value,
+            module=expected.peak.module,
+            op=expected.peak.op,
+            holders=_holders(expected.holders),
+            by_category={c.value: n for c, n in expected.by_category.items() if n},
+        )
 
     def oom(self) -> OutOfMemory | None:
         """Where the step stops, at the upper end if not with the expected counts."""
-        stop = oom_of(self.trace, self.target)
-        return stop or oom_of(self.high_trace, self.target, Bound.HIGH)
+        ends = ((self.trace, Bound.EXPECTED), (self.high_trace, Bound.HIGH))
+        stops = (walk(trace.stream, self.target, bound=bound).refusal for trace, bound in ends)
+        refusal = next(filter(None, stops), None)
+        if refusal is None:
+            return None
+        return OutOfMemory(
+            requested_bytes=refusal.requested_bytes,
+            module=refusal.alloc.module,
+            phase=refusal.alloc.phase.value,
+            step=refusal.alloc.step,
+            what=_what(refusal.alloc),
+            message=oom_message(refusal, self.target),
+        )
 
     def gpus(self) -> tuple[GpuFit, ...]:
         """Return the same step on every GPU of the catalogue."""
@@ -93,23 +137,6 @@ def judged(traces: Mapping[Scenario, Trace], target: DeviceTarget) -> Judged:
     )
 
 
-def oom_of(trace: Trace, target: DeviceTarget, bound: Bound = Bound.EXPECTED) -> OutOfMemory | None:
-    """Where the step stops within the capacity; None if it ends."""
-    if target.capacity_bytes is None:
-        return None
-    refusal = simulate(trace.stream, target, bound=bound).refusal
-    if refusal is None:
-        return None
-    return OutOfMemory(
-        requested_bytes=refusal.requested_bytes,
-        module=refusal.alloc.module,
-        phase=refusal.alloc.phase.value,
-        step=refusal.alloc.step,
-        what=_what(refusal.alloc),
-        message=oom_message(refusal, target),
-    )
-
-
 def _what(alloc: Alloc) -> str:
     shape = " x ".join(map(str, alloc.shape))
     return f"{alloc.category.value} of {alloc.op}" + (f", {shape} {alloc.dtype}" if shape else "")
@@ -126,57 +153,23 @@ def _unsplit_bytes(profile: MemoryProfile) -> int:
     return large * LARGEST_REMAINDER_BYTES
 
 
-def _upper_end_bytes(expected: MemoryProfile, high: MemoryProfile) -> int:
-    """Return the most that the peak may come to, with what blocks may leave unsplit."""
-    return max(high.peak.allocated_bytes, expected.peak.allocated_bytes) + _unsplit_bytes(high)
-
-
-def _lower_end_bytes(expected: MemoryProfile, low: MemoryProfile) -> int:
-    """Return the least that the peak may come to: large blocks find cached ones that fit."""
-    unsplit = sum(
-        block.nbytes - block_bytes(block.alloc.nbytes)
-        for block in low.holders
-        if block.alloc.nbytes > SMALL_REQUEST_BYTES
-    )
-    return min(low.peak.allocated_bytes - unsplit, expected.peak.allocated_bytes)
-
-
-def peak_of(expected: MemoryProfile, low: MemoryProfile, high: MemoryProfile) -> Peak:
-    """Return the peak of the expected run, bounded by the other two."""
-    moment, high_bytes = expected.peak, _upper_end_bytes(expected, high)
-    reserved = max(high.peak_reserved_bytes, expected.peak_reserved_bytes)
-    return Peak(
-        allocated_bytes=moment.allocated_bytes,
-        low_bytes=_lower_end_bytes(expected, low),
-        high_bytes=high_bytes,
-        reserved_bytes=expected.peak_reserved_bytes,
-        # What blocks may leave unsplit is reserved too, if it is ever allocated.
-        high_reserved_bytes=max(reserved, high_bytes),
-        phase=moment.phase.value,
-        module=moment.module,
-        op=moment.op,
-        holders=_holders(expected.holders),
-        by_category={c.value: n for c, n in expected.by_category.items() if n},
-    )
-
-
 def _holders(blocks: Sequence[LiveBlock]) -> tuple[Holder, ...]:
     """Return the largest blocks, alike ones of one module and operation taken together."""
-    alike: dict[tuple[object, ...], list[LiveBlock]] = defaultdict(list)
+    alike: dict[Holder, list[LiveBlock]] = defaultdict(list)
     for live in blocks:
         alloc = live.alloc
-        key = (alloc.category, alloc.module, alloc.op, alloc.shape, alloc.dtype, live.nbytes)
-        alike[key].append(live)
-    groups = sorted(alike.values(), key=lambda g: (-sum(b.nbytes for b in g), g[0].alloc.block))
-    return tuple(
-        Holder(
-            nbytes=sum(live.nbytes for live in group),
-            category=group[0].alloc.category.value,
-            module=group[0].alloc.module,
-            op=group[0].alloc.op,
-            shape=group[0].alloc.shape,
-            dtype=group[0].alloc.dtype,
-            count=len(group),
+        one = Holder(
+            nbytes=live.nbytes,
+            category=alloc.category.value,
+            module=alloc.module,
+            op=alloc.op,
+            shape=alloc.shape,
+            dtype=alloc.dtype,
         )
-        for group in groups[:_TOP_HOLDERS]
-    )
+        alike[one].append(live)
+    groups = [
+        (replace(one, nbytes=one.nbytes * len(group), count=len(group)), group[0].alloc.block)
+        for one, group in alike.items()
+    ]
+    groups.sort(key=lambda group: (-group[0].nbytes, group[1]))
+    return tuple(holder for holder, _ in groups[:_TOP_HOLDERS])

@@ -1,11 +1,10 @@
 """From a source and its recorded step to the one frozen value that every command shows."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import EventStream
 from bevdiag.memory.history import block_lives, record, saved_bytes_by_module
 from bevdiag.memory.profile import MemoryProfile
@@ -15,7 +14,6 @@ from bevdiag.prediction.judged import Judged, judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import FirstStep, Layer, Params, Prediction, TimelinePoint
 from bevdiag.prediction.step_source import EVERY, Recorded, StepSource
-from bevdiag.prediction.target import target_of
 from bevdiag.trace.wiring import LayerRecord
 
 if TYPE_CHECKING:
@@ -59,13 +57,13 @@ def predict(source: StepSource) -> Prediction:
 
 def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Prediction:
     """Make the prediction of a recorded and judged step, whatever gave its model."""
-    trace, expected = step.trace, step.expected
+    trace, expected, options = step.trace, step.expected, source.options
     by_module, first = dict(trace.params_by_module), expected.first_step
     findings, silenced = source.findings(recorded, step)
     return Prediction(
         config=source.name,
         model=source.model,
-        target=target_of(step.target),
+        target=step.target,
         device="meta",
         autocast=source.autocast,
         optimizer=source.optimizer,
@@ -91,6 +89,8 @@ def prediction_of(source: StepSource, recorded: Recorded, step: Judged) -> Predi
         silenced=silenced,
         unmodelled=tuple(trace.stream.unmodelled),
         flops=trace.flops,
+        blocks=block_lives(trace.stream, step.target) if options.blocks else (),
+        snapshot=record(trace.stream, step.target) if options.snapshot else None,
     )
 
 
@@ -115,17 +115,6 @@ def timeline_of(stream: EventStream, profile: MemoryProfile) -> tuple[TimelinePo
             phases, modules, curve.allocated.tolist(), curve.reserved.tolist(), strict=True
         )
     )
-
-
-def with_history(
-    report: Prediction, options: InspectOptions, stream: EventStream, target: DeviceTarget
-) -> Prediction:
-    """Add what a timeline or a snapshot is drawn from to the report, where it is asked for."""
-    if options.blocks:
-        report = replace(report, blocks=block_lives(stream, target))
-    if options.snapshot:
-        report = replace(report, snapshot=record(stream, target))
-    return report
 
 
 def layers_of(

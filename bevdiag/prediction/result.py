@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bevdiag.errors import ExitCode
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.history import BlockLife, History
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
@@ -21,27 +22,38 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A set of changes, applied to the config and traced again.
+class Figures:
+    """What a step comes to; one that could not be traced has no figures, but an error.
 
-    Attributes:
-        changes: its members; none for the config as it is.
-        edits: dotted key and new value as YAML, in the order of writing.
-        high_bytes: the upper end of the peak, which is what must fit.
-        flops: of one step, per sample.
-        error: why it could not be traced; the figures are then None.
+    `high_bytes` is the upper end of the peak, which is what must fit.
     """
 
-    changes: tuple[Fix, ...] = ()
-    edits: Mapping[str, str] = field(default_factory=dict)
     verdict: Verdict
     peak_allocated_bytes: int | None = None
     high_bytes: int | None = None
     reserved_bytes: int | None = None
     params: int | None = None
-    flops: int | None = None
     bev_channels: int | None = None
     error: str = ""
+
+    @property
+    def fits(self) -> bool:
+        return self.verdict is Verdict.FITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Figures):
+    """A set of changes, applied to the config and traced again.
+
+    Attributes:
+        changes: its members; none for the config as it is.
+        edits: dotted key and new value as YAML, in the order of writing.
+        flops: of one step, per sample.
+    """
+
+    changes: tuple[Fix, ...] = ()
+    edits: Mapping[str, str] = field(default_factory=dict)
+    flops: int | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -75,10 +87,6 @@ class Plan:
     @property
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(c.needs for c in self.changes if c.needs))
-
-    @property
-    def fits(self) -> bool:
-        return self.verdict is Verdict.FITS
 
     @property
     def recommendation(self) -> Recommendation:
@@ -203,31 +211,6 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """The GPU and library versions that the numbers are for.
-
-    `capacity_bytes` is what the allocator may reserve, None without --gpu or --budget. `profile`
-    says which device profile the numbers stand on, None without one; `rules` what does then.
-    `context_bytes` is what the process holds beside the allocator, `origin` where GPU and budget
-    come from, `loop` what the training script does around the plain step. `doubt_bytes` is how much
-    less the capacity may be where GPU or context are assumed.
-    """
-
-    gpu: str | None
-    capacity_bytes: int | None
-    torch: str
-    cudnn: str
-    compute_capability: str
-    profile: str | None = None
-    rules: str = ""
-    cudnn_benchmark: bool = False
-    context_bytes: int = 0
-    origin: str = ""
-    loop: str = ""
-    doubt_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """The input the step was run on. `source` is e.g. "synthetic sonar, seed 0" or file names.
 
@@ -287,7 +270,7 @@ class Prediction:
 
     config: str
     model: str
-    target: Target
+    target: DeviceTarget
     device: str
     autocast: str
     optimizer: str
@@ -360,23 +343,16 @@ class ConfigReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """One row of `bevdiag compare`; one that could not be traced has no figures, but an error."""
+class Variant(Figures):
+    """One row of `bevdiag compare`; `fitting` names the GPUs that hold it."""
 
     compression: str
     batch_size: int
     autocast: str
-    bev_channels: int | None = None
-    params: int | None = None
-    peak_allocated_bytes: int | None = None
-    high_bytes: int | None = None
-    reserved_bytes: int | None = None
     largest_request_bytes: int | None = None
     largest_request_module: str = ""
     difference_bytes: int | None = None
-    verdict: Verdict
-    fits: tuple[str, ...] = ()
-    error: str = ""
+    fitting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,7 +360,7 @@ class CompareReport:
     """What `bevdiag compare` knows."""
 
     config: str
-    target: Target
+    target: DeviceTarget
     scene: Scene
     variants: tuple[Variant, ...]
     assumptions: tuple[Assumption, ...] = ()

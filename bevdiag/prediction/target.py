@@ -5,32 +5,17 @@ project's policy, the GPU at hand. Where it came from is part of the answer.
 """
 
 import os
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 from bevdiag.environment.gpus import GpuState, read_driver
 from bevdiag.errors import InputError
-from bevdiag.memory.catalogue import gpu_called
+from bevdiag.memory.catalogue import gpu_called, same_release
 from bevdiag.memory.device import DeviceTarget, make_target
-from bevdiag.memory.engines import measured_like
-from bevdiag.memory.profiles import CudnnVersion, DeviceProfile
 from bevdiag.memory.sizes import format_size
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import Target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A GPU and a budget, by who names them first.
-
-    Attributes:
-        origin: who that is, for people.
-        gpu: its name in the catalogue, None where nobody names one or the catalogue lacks it.
-        process_bytes: what a training process can take in all, None where nobody says it.
-    """
-
-    origin: str
-    gpu: str | None = None
-    process_bytes: int | None = None
 
 
 def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
@@ -51,9 +36,14 @@ def device_target(options: InspectOptions, torch_version: str) -> DeviceTarget:
         cudnn=options.cudnn,
         profile=options.profile,
         cudnn_benchmark=options.cudnn_benchmark,
-        beside_bytes=options.loop.nccl_bytes,
+        loop=options.loop,
     )
-    return replace(target, origin=options.origin, loop=options.loop.words())
+    if options.torch is not None and not same_release(options.torch, target.torch):
+        raise InputError(
+            f"--profile {options.profile} was measured with torch {target.torch}, not "
+            f"{options.torch}: leave out the torch"
+        )
+    return replace(target, origin=options.origin)
 
 
 def require_capacity(target: DeviceTarget) -> DeviceTarget:
@@ -70,51 +60,21 @@ def require_capacity(target: DeviceTarget) -> DeviceTarget:
     return target
 
 
-def target_of(target: DeviceTarget) -> Target:
-    """Describe the target as reports show it."""
-    return Target(
-        gpu=target.gpu,
-        capacity_bytes=target.capacity_bytes,
-        torch=target.torch,
-        cudnn=".".join(map(str, target.cudnn)),
-        compute_capability=".".join(map(str, target.compute_capability)),
-        profile=None if target.profile is None else _profile(target.profile),
-        rules=_rules(target.cudnn) if target.profile is None else "",
-        cudnn_benchmark=target.cudnn_benchmark,
-        loop=target.loop,
-        context_bytes=target.context_bytes,
-        origin=target.origin,
-        doubt_bytes=target.doubt_bytes,
-    )
+def gpu_at_hand(options: InspectOptions) -> InspectOptions:
+    """Return the options with the GPU that a training would have to make do with, if there is one.
 
-
-def _rules(cudnn: CudnnVersion) -> str:
-    """Say what the workspaces stand on without a profile: what is measured, ruled and assumed."""
-    like = measured_like(cudnn)
-    other = "" if cudnn == like else f", which cuDNN {'.'.join(map(str, cudnn))} is assumed to do"
-    return (
-        "none of this GPU with this cuDNN: workspaces by rules, with the engines that cuDNN "
-        f"{'.'.join(map(str, like))} takes on an H200, measured{other}"
-    )
-
-
-def _profile(profile: DeviceProfile) -> str:
-    cudnn = ".".join(map(str, profile.cudnn))
-    return f"{profile.gpu.name}, torch {profile.torch}, cuDNN {cudnn}"
-
-
-def gpu_at_hand() -> Choice | None:
-    """Return the GPU that a training would have to make do with, and what is free of it.
-
-    With several, a training that uses all of them stops on the one with the least free memory.
+    What is free of it is the process's. With several, a training that uses all of them stops on the
+    one with the least free memory.
     """
     driver = read_driver()
-    visible = [] if driver is None else [gpu for gpu in driver.gpus if _is_visible(gpu.index)]
-    if not visible:
-        return None
+    visible = [] if driver is None else _visible(driver.gpus)
+    # Of one that is cut into MIG's instances, a process gets one, and the driver speaks of all.
+    if not visible or any(gpu.is_partitioned for gpu in visible):
+        return options
     state = min(visible, key=_free)
     known = gpu_called(state.name)
-    return Choice(
+    return replace(
+        options,
         gpu=None if known is None else known.name,
         process_bytes=max(1, _free(state)),
         origin=_words(state),
@@ -125,13 +85,18 @@ def _free(state: GpuState) -> int:
     return state.total_bytes - state.used_bytes
 
 
-def _is_visible(index: int) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES leaves the GPU; identifiers instead of numbers leave all."""
+def _visible(gpus: Sequence[GpuState]) -> Sequence[GpuState]:
+    """Return those that CUDA_VISIBLE_DEVICES leaves, all where it does not say which they are."""
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
-    numbers = [] if wanted is None else [part.strip() for part in wanted.split(",")]
-    if wanted is None or not all(number.isdigit() for number in numbers):
-        return wanted != ""
-    return str(index) in numbers
+    if wanted is None or re.search("GPU-|MIG-", wanted):
+        return gpus
+    by_speed = os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID"
+    if wanted and by_speed and len({gpu.name for gpu in gpus}) > 1:
+        return gpus  # CUDA numbers the fastest 0, the driver the first on the bus
+    numbered = {str(gpu.index): gpu for gpu in gpus}
+    places = [place.strip() for place in wanted.split(",")]
+    # CUDA reads up to the first number that is none of a GPU, such as -1.
+    return [numbered[place] for place in takewhile(numbered.__contains__, places)]
 
 
 def _words(state: GpuState) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.simulate import simulate
-from bevdiag.memory.verdict import Verdict
-from bevdiag.memory.workspaces import Bound
+from bevdiag.memory.verdict import judge
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
 from bevdiag.remedies.results import Advice
 from bevdiag.remedies.sets import plan_of
@@ -28,13 +27,8 @@ def advice_for(source: ConfigSource, goal: DeviceTarget, recorded: Recorded) -> 
 def _expandable(traces: Mapping[Scenario, Trace], goal: DeviceTarget) -> Advice:
     expected = traces[Scenario.EXPECTED]
     upper = traces.get(Scenario.HIGH, expected)
-    ends = [
-        simulate(trace.stream, goal, bound=bound, expandable_segments=True)
-        for trace, bound in ((expected, Bound.EXPECTED), (upper, Bound.HIGH))
-    ]
-    verdict = Verdict.OVER if ends[0].refusal else Verdict.DEPENDS
-    if not any(end.refusal for end in ends):
-        verdict = Verdict.FITS
+    # Every block is split exactly there.
+    verdict = judge(goal, expected.stream, upper.stream, unsplit_bytes=0, expandable_segments=True)
     unlimited = simulate(expected.stream, goal, until_oom=False, expandable_segments=True)
     return Advice(
         id="expandable-segments",

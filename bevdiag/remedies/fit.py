@@ -4,18 +4,17 @@ Memory grows with each of the three, so the largest is bisected for: traced at t
 it is undecided, as many points at once as there are cores. Every point of the curve was traced.
 """
 
-from dataclasses import fields
 from pathlib import Path
 
 from bevdiag.errors import BevdiagError, InputError
 from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
+from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import KNOBS, InspectOptions, Progress
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
-from bevdiag.prediction.target import require_capacity, target_of
+from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.results import FitPoint, FitReport
-from bevdiag.remedies.sets import plan_of
 from bevdiag.rules.finding import VOXELIZER, for_training
 from bevdiag.trace.workers import Map, usable_cores, workers
 
@@ -50,7 +49,7 @@ def fit(config: Path, options: InspectOptions, knob: str, progress: Progress) ->
     largest = max((value for value, point in points.items() if point.fits), default=None)
     return FitReport(
         config=str(config),
-        target=target_of(goal),
+        target=goal,
         scene=scene,
         knob=knob,
         unit=KNOBS[knob],
@@ -138,10 +137,10 @@ def _turned(source: ConfigSource, knob: str, value: int) -> ConfigSource:
 def _point(source: ConfigSource, goal: DeviceTarget, knob: str, value: int) -> FitPoint:
     try:
         turned = _turned(source, knob, value)
-        plan = plan_of(turned, turned.record(ENDS_THAT_JUDGE), goal)
+        step = judged(turned.record(ENDS_THAT_JUDGE).traces, goal)
     except BevdiagError as error:
         return _refused(value, error)
-    return FitPoint(value=value, **{one.name: getattr(plan, one.name) for one in fields(plan)})
+    return FitPoint(value=value, **step.figures(turned.bev_channels))
 
 
 def _refused(value: int, error: BevdiagError) -> FitPoint:

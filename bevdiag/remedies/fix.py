@@ -21,7 +21,7 @@ from bevdiag.prediction.options import InspectOptions, Progress
 from bevdiag.prediction.predicted import source_of
 from bevdiag.prediction.result import Plan
 from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource, Recorded
-from bevdiag.prediction.target import require_capacity, target_of
+from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.advice import advice_for
 from bevdiag.remedies.results import FixReport
 from bevdiag.remedies.search import search_plans
@@ -54,7 +54,7 @@ def fix(
     base = plan_of(source, recorded, goal)
     report = FixReport(
         config=str(config),
-        target=target_of(goal),
+        target=goal,
         scene=source.input()[0],
         base=base,
         unsafe_allowed=unsafe,

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from bevdiag.errors import ExitCode
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.result import Plan, Plans, Recommendation, Scene, Target
+from bevdiag.prediction.result import Figures, Plan, Plans, Recommendation, Scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class FixReport(Plans):
     """
 
     config: str
-    target: Target
+    target: DeviceTarget
     scene: Scene
     base: Plan
     diff: str = ""
@@ -56,7 +57,7 @@ class FixReport(Plans):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FitPoint(Plan):
+class FitPoint(Figures):
     """One traced setting of a knob, without any other change."""
 
     value: int
@@ -76,7 +77,7 @@ class FitReport:
     """
 
     config: str
-    target: Target
+    target: DeviceTarget
     scene: Scene
     knob: str
     unit: str

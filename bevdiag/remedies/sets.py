@@ -90,13 +90,8 @@ def plan_of(
     return Plan(
         changes=changes,
         edits={".".join(path): flow(value) for path, value in source.edits.items()},
-        verdict=step.verdict,
-        peak_allocated_bytes=step.expected.peak.allocated_bytes,
-        high_bytes=step.high_bytes,
-        reserved_bytes=step.expected.peak_reserved_bytes,
-        params=step.trace.params_by_module["total"],
         flops=None if flops is None else flops // source.batch_size,
-        bev_channels=source.bev_channels,
+        **step.figures(source.bev_channels),
     )
 
 

@@ -3,12 +3,14 @@
 Where a number may be missing, `UNKNOWN` stands for it.
 """
 
+from bevdiag.memory.sizes import apart
+
 UNKNOWN = "-"
 
 _UNITS = (("B", 1, 0), ("KiB", 2**10, 1), ("MiB", 2**20, 1))
 
 
-def format_bytes(nbytes: int | None) -> str:
+def format_bytes(nbytes: int | None, more_digits: int = 0) -> str:
     """Binary units: ``75.10 GiB``, ``8.5 MiB``, ``1.0 KiB``, ``512 B``.
 
     A value that would round to 1024 of a unit is shown as 1 of the next.
@@ -17,8 +19,13 @@ def format_bytes(nbytes: int | None) -> str:
         return UNKNOWN
     for unit, scale, digits in _UNITS:
         if round(abs(nbytes) / scale, digits) < 1024:
-            return f"{nbytes / scale:.{digits}f} {unit}"
-    return f"{nbytes / 2**30:,.2f} GiB"
+            return f"{nbytes / scale:.{digits + more_digits if digits else 0}f} {unit}"
+    return f"{nbytes / 2**30:,.{2 + more_digits}f} GiB"
+
+
+def format_apart(*amounts: int) -> list[str]:
+    """Like `format_bytes`, with more digits where amounts that differ would read alike."""
+    return apart(*amounts, write=format_bytes)
 
 
 def format_difference(nbytes: int | None) -> str:

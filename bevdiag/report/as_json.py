@@ -25,6 +25,7 @@ from bevdiag.doctor.examine import Checkup
 from bevdiag.environment.probes import ImportProbe
 from bevdiag.errors import Location
 from bevdiag.explain.answer import Explanation, Failure
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check, Checks
@@ -35,9 +36,9 @@ from bevdiag.prediction.result import (
     Plan,
     Prediction,
     TimelinePoint,
+    Variant,
 )
 from bevdiag.remedies.results import FitPoint, FitReport, FixReport
-from bevdiag.report.locations import shown_location
 from bevdiag.report.timeline import phase_stretches, reduce_stretch
 from bevdiag.rules.finding import Finding, Fix
 
@@ -66,6 +67,8 @@ _WRITTEN: Mapping[type, str] = {
     Prediction: "config model target device autocast optimizer scene params bev_channels peak "
     "first_step phases timeline layers wiring assumptions verdict exit_code oom gpus findings "
     "silenced remedies recommended=recommendation unmodelled measurement",
+    DeviceTarget: "gpu capacity_bytes torch cudnn=cudnn_text compute_capability=capability_text "
+    "profile=profile_text rules cudnn_benchmark context_bytes origin loop=loop.words doubt_bytes",
     PhaseUse: "peak_allocated_bytes allocated_after_bytes",
     Layer: "name type depth in_channels out_channels output_shape params saved_bytes peak_bytes "
     "workspace_bytes has_children",
@@ -74,6 +77,9 @@ _WRITTEN: Mapping[type, str] = {
     Fix: "id group title price loses unsafe needs",
     Plan: "id changes edits verdict peak_allocated_bytes high_bytes reserved_bytes params flops "
     "bev_channels error prices",
+    Variant: "compression batch_size autocast bev_channels params peak_allocated_bytes high_bytes "
+    "reserved_bytes largest_request_bytes largest_request_module difference_bytes verdict "
+    "fits=fitting error",
     ConfigReport: "config verdict exit_code refusal? findings silenced",
     Check: "config exit_code verdict budget failure growth notes report",
     Checks: "exit_code checks",
@@ -131,7 +137,7 @@ def plain(value: object) -> Any:
     if isinstance(value, Enum):
         return None if value is Verdict.NO_BUDGET else value.value
     if isinstance(value, Location):
-        value = shown_location(value)
+        value = value.shown()
     if isinstance(value, Prediction):
         value = replace(value, timeline=_reduced(value.timeline))
     if is_dataclass(value) or hasattr(value, "_fields"):

@@ -11,7 +11,6 @@ from bevdiag.errors import ExitCode, Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.text.headline import verdict_sentence
 from bevdiag.rules.finding import Severity, worst_first
@@ -49,7 +48,7 @@ def _annotations(check: Check) -> Iterator[str]:
 def _line(
     command: str, title: str, message: str, config: str, place: Location | None = None
 ) -> str:
-    location = shown_location(place or Location(Path(config), 1, 1))
+    location = (place or Location(Path(config), 1, 1)).shown()
     properties = {"file": location.file.as_posix()}
     if place is not None:
         properties |= {"line": str(location.line), "col": str(location.column)}

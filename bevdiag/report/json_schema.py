@@ -26,23 +26,22 @@ _DESCRIBED: Mapping[str, type] = {
 SCHEMAS = tuple(_DESCRIBED)
 
 
-def json_schema(name: str, described: type | None = None) -> str:
+def json_schema(name: str, described: type | dict[str, Any] | None = None) -> str:
     """Write a document's schema as JSON and a newline.
 
     Args:
         name: its name and version.
-        described: what describes the document; None for one of `SCHEMAS`.
+        described: what describes the document, or its schema; None for one of `SCHEMAS`.
 
     Raises:
         KeyError: there is none of that name.
     """
     kind = described or _as_written(_DESCRIBED[name])
-    schema = TypeAdapter(kind).json_schema(mode="serialization", schema_generator=_Generator)
-    return with_head(name, schema)
-
-
-def with_head(name: str, schema: dict[str, Any]) -> str:
-    """Write a schema as JSON and a newline, under the document's name and version."""
+    schema = (
+        kind
+        if isinstance(kind, dict)
+        else TypeAdapter(kind).json_schema(mode="serialization", schema_generator=_Generator)
+    )
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"bevdiag.{name}"}
     return dumps(head | {key: value for key, value in schema.items() if key != "title"})
 

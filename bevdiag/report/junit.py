@@ -12,7 +12,6 @@ from bevdiag.errors import ExitCode
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import ConfigReport, Prediction
-from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.headline import verdict_sentence
 from bevdiag.rules.finding import Finding, Severity
@@ -56,7 +55,8 @@ def _add_verdict(suite: ET.Element, check: Check) -> None:
         message = "no training step survives the errors of this config"
         _case(suite, "budget", "failure", message)
     elif report.verdict is Verdict.OVER:
-        stop = printable(report.oom.message) if report.oom else ""
+        assert report.oom is not None
+        stop = printable(report.oom.message)
         _case(suite, "budget", "failure", verdict_sentence(report), stop)
     elif report.verdict in (Verdict.DEPENDS, Verdict.UNKNOWN):
         _case(suite, "budget", "error", verdict_sentence(report))
@@ -71,6 +71,6 @@ def _add_finding(suite: ET.Element, finding: Finding) -> None:
     else:
         case = _case(suite, finding.code, "system-out", text=f"{finding.severity.value}: {text}")
     if finding.location is not None:
-        place = shown_location(finding.location)
+        place = finding.location.shown()
         case.set("file", printable(place.file.as_posix()))
         case.set("line", str(place.line))

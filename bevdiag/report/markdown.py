@@ -11,7 +11,6 @@ from bevdiag.errors import ExitCode
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.checks_report import WORDS, figures, why
 from bevdiag.report.text.headline import verdict_sentence
@@ -83,7 +82,7 @@ def _details(check: Check) -> str:
 
 def _finding(finding: Finding) -> str:
     where = finding.location
-    place = "" if where is None else f" ({escaped(str(shown_location(where)))})"
+    place = "" if where is None else f" ({escaped(str(where.shown()))})"
     text = f"- {finding.severity.value} {finding.code}{place}: {escaped(finding.message)}"
     return "\n".join((text, *(f"  {escaped(line)}  " for line in finding.detail)))
 

@@ -1,12 +1,49 @@
-"""Text from configs and files, made safe for a terminal and folded to its width.
+"""What a reader's screen can show, and text from configs and files made safe for it and folded.
 
 Layer names, file names and messages come from others. A terminal obeys escape sequences and
 bidirectional overrides in them; nothing of the kind may pass.
 """
 
+import os
 import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from shutil import get_terminal_size
+from typing import TextIO
 
 from rich.cells import cell_len
+
+PIPED_WIDTH = 100
+"""Columns where nobody watches: fixed, so that the same report is the same text."""
+
+_NARROWEST = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Columns, whether to colour, and whether more than ASCII may be used."""
+
+    width: int = PIPED_WIDTH
+    colour: bool = False
+    unicode: bool = True
+
+
+def layout_of(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Layout:
+    """Return the layout for `stream`: its own width on a terminal, a fixed one elsewhere.
+
+    A non-empty NO_COLOR takes colour from a terminal, a non-empty FORCE_COLOR gives it to a pipe
+    (no-color.org, force-color.org); NO_COLOR is the stronger.
+    """
+    terminal = stream.isatty() and environ.get("TERM") != "dumb"
+    colour = terminal or bool(environ.get("FORCE_COLOR"))
+    encoding = (stream.encoding or "ascii").lower().replace("-", "")
+    return Layout(
+        width=max(_NARROWEST, get_terminal_size((80, 24)).columns) if terminal else PIPED_WIDTH,
+        colour=colour and not environ.get("NO_COLOR"),
+        unicode=encoding.startswith("utf"),
+    )
+
 
 # A unit stays with its number.
 _SPACES = re.compile(r"\s+(?!(?:[KMG]i)?B\b)")
@@ -29,6 +66,22 @@ def printable(text: str) -> str:
     White space of any kind becomes a space; what cannot be printed is left out.
     """
     return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
+
+
+def command_line(words: Iterable[str]) -> str:
+    """Join the words of a command as a shell reads them, what cannot be printed escaped."""
+    return " ".join(
+        shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escaped, word))}'"
+        for word in words
+    )
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable():
+        return f"\\{char}" if char in "\\'" else char
+    # A byte of a file's name that is no UTF-8 is one of the surrogates.
+    number = ord(char) - 0xDC00 if "\udc80" <= char <= "\udcff" else ord(char)
+    return f"\\x{number:02x}" if number < 0x80 or number != ord(char) else f"\\U{number:08x}"
 
 
 def printable_lines(text: str) -> str:

@@ -10,12 +10,12 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from bevdiag import __version__
 from bevdiag.errors import ExitCode, Location
 from bevdiag.prediction.checked import Check
 from bevdiag.report.as_json import dumps
-from bevdiag.report.locations import posix_uri, shown_location
 from bevdiag.report.printable import printable, printable_lines
 from bevdiag.report.rule_pages import rule_markdown
 from bevdiag.rules.codes import CODES, Code
@@ -105,16 +105,22 @@ def _result(config: str, finding: Finding) -> dict[str, Any]:
 
 
 def _physical(location: Location) -> dict[str, Any]:
-    shown = shown_location(location)
+    shown = location.shown()
     place = {
-        "artifactLocation": {"uri": posix_uri(str(shown.file))},
+        "artifactLocation": {"uri": _uri(shown.file)},
         "region": {"startLine": shown.line, "startColumn": shown.column},
     }
     return {"physicalLocation": place}
 
 
+def _uri(path: Path) -> str:
+    """Write a path as a URI reference: relative from the working directory if it lies below."""
+    shown = Location(path, 1, 1).shown().file
+    return shown.as_uri() if shown.is_absolute() else quote(shown.as_posix())
+
+
 def _fingerprint(config: str, finding: Finding) -> str:
-    blamed = "\0".join((finding.code, posix_uri(config), finding.key or finding.module))
+    blamed = "\0".join((finding.code, _uri(Path(config)), finding.key or finding.module))
     return hashlib.sha256(blamed.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

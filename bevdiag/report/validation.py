@@ -46,27 +46,6 @@ def validation_markdown(validation: Validation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def groups_markdown(validation: Validation) -> str:
-    """Write a line for each stack and loop."""
-    lines = [
-        "| measured with | rows | median | largest | covered | reserved, largest | within 5 % |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, group in by_stack_and_loop(validation).items():
-        rows, of = len(group.predicted), len(group.outcomes)
-        cells = (
-            name,
-            str(rows) if rows == of else f"{rows} of {of}",
-            _magnitude(group.median_error),
-            _magnitude(group.max_error),
-            f"{group.num_covered} of {rows}",
-            _magnitude(group.max_reserved_error),
-            f"{group.num_reserved_near} of {rows}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
 def _cells(outcome: Outcome) -> tuple[str, ...]:
     row = outcome.row
     return (

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bevdiag.memory.sizes import format_size
+from bevdiag.memory.sizes import apart, format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding, TraceEvidence
@@ -27,10 +27,10 @@ def over_budget(evidence: TraceEvidence) -> Iterator[Finding]:
     capacity = evidence.target.capacity_bytes
     if capacity is None or evidence.verdict is not Verdict.OVER:
         return
+    reserved, usable = apart(evidence.profile.max_reserved_bytes, capacity)
     yield finding(
         "BEV301",
-        f"the step reserves {format_size(evidence.profile.max_reserved_bytes)} where "
-        f"{format_size(capacity)} are usable",
+        f"the step reserves {reserved} where {usable} are usable",
         module=evidence.profile.peak.module,
     )
 
@@ -51,11 +51,13 @@ def budget_depends_on_values(evidence: TraceEvidence) -> Iterator[Finding]:
         return
     if evidence.target.doubt_bytes and evidence.high.max_reserved_bytes <= capacity:
         return  # it is the capacity that is in doubt: BEV308
+    expected, usable, highest = apart(
+        evidence.profile.max_reserved_bytes, capacity, evidence.high.max_reserved_bytes
+    )
     yield finding(
         "BEV302",
-        f"the step is expected to reserve {format_size(evidence.profile.max_reserved_bytes)} of "
-        f"{format_size(capacity)}, but may need {format_size(evidence.high.max_reserved_bytes)}: "
-        "it depends on values that training changes",
+        f"the step is expected to reserve {expected} of {usable}, but may need {highest}: it "
+        "depends on values that training changes",
         module=evidence.high.peak.module,
     )
 
@@ -77,11 +79,12 @@ def within_margin(evidence: TraceEvidence) -> Iterator[Finding]:
     target = evidence.target
     if target.capacity_bytes is None:
         return
+    goal = target.gpu or "the budget"
     room = target.capacity_bytes - evidence.high.max_reserved_bytes
     if evidence.verdict is Verdict.DEPENDS and target.doubt_bytes and room >= 0:
         yield finding(
             "BEV308",
-            f"{format_size(room)} of {target.gpu} are left, and it may have "
+            f"{format_size(room)} of {goal} are left, and it may have "
             f"{format_size(target.doubt_bytes)} less than assumed",
             module=evidence.high.peak.module,
         )
@@ -95,7 +98,7 @@ def within_margin(evidence: TraceEvidence) -> Iterator[Finding]:
         )
         yield finding(
             "BEV308",
-            f"the step fits {target.gpu or 'the budget'} {left}, but the CUDA context "
+            f"the step fits {goal} {left}, but the CUDA context "
             f"is only taken to be {format_size(target.context_bytes)}, that of another GPU",
             module=evidence.high.peak.module,
         )
@@ -133,5 +136,5 @@ def grown_since_baseline(growth: Sequence[BaselineGrowth]) -> Iterator[Finding]:
 
 def _change(growth: BaselineGrowth) -> str:
     more = growth.now_bytes - growth.before_bytes
-    was, now = format_size(growth.before_bytes), format_size(growth.now_bytes)
+    was, now = apart(growth.before_bytes, growth.now_bytes)
     return f"+{format_size(more)} in {growth.what} (from {was} to {now})"

@@ -34,8 +34,10 @@ GROUPS = (
 _UNKNOWN_MODULE = "BEV008"
 _DERIVED = ("BEV102", "BEV103", "BEV106", "BEV108", "BEV201", "BEV202", "BEV204")
 """Rules that derive from the settings what OpenPCDet's modules hand to each other."""
-_OTHER_MODULES = (
-    "Derived from what OpenPCDet's modules of these names do; the trace of this repository's own "
+_UNSEEN = ("BEV010", "BEV011", "BEV104")
+"""Faults of the data and of values, which stop a run and not a traced step."""
+_OTHER_CODE = (
+    "Derived from what OpenPCDet's code of these names does; the trace of this repository's own "
     "code did not confirm it."
 )
 
@@ -70,7 +72,9 @@ def config_findings(
         f"OpenPCDet's modules do not read {foreign}: code that does may hand over something else; "
         "--source DIR traces it."
     )
-    return tuple(_doubted(f, doubt) for f in found) if foreign else found
+    if not foreign:
+        return found
+    return tuple(_doubted(f, doubt) if f.code in _DERIVED else f for f in found)
 
 
 def source_findings(
@@ -79,9 +83,9 @@ def source_findings(
     """Like `check_config` for a model that a repository's own code builds.
 
     What modules there are is the repository's business, and a step that `ran` had no fault that
-    would have stopped it, whatever a module of that name does elsewhere. What is derived from what
-    OpenPCDet's modules of those names do is certain only where the repository's code failed in
-    the very words of the rule.
+    would have stopped it, whatever a module of that name does elsewhere; but what a trace does not
+    show, and what stops nothing, is found all the same. That OpenPCDet's own code would stop is
+    certain only where the repository's code failed in the very words of the rule.
 
     Args:
         document: the config.
@@ -89,12 +93,20 @@ def source_findings(
         ran: whether the repository's step ran.
         failure: what it printed where it did not.
     """
-    confirmed = codes_for(failure, "")
+    confirmed = codes_for(failure, None)
     return tuple(
-        found if found.code in confirmed else _doubted(found, _OTHER_MODULES)
+        _doubted(found, _OTHER_CODE)
+        if found.code not in confirmed and (CODES[found.code].stops or found.code in _DERIVED)
+        else found
         for found in config_findings(document, None, data_root)
-        if found.code != _UNKNOWN_MODULE and not (ran and CODES[found.code].stops)
+        if found.code != _UNKNOWN_MODULE and not (ran and _is_refuted(found))
     )
+
+
+def _is_refuted(found: Finding) -> bool:
+    """Whether no step runs with it, so that one that ran shows that it is not there."""
+    shows = CODES[found.code].stops and found.code not in _UNSEEN
+    return shows and (found.severity is Severity.ERROR or found.code in _DERIVED)
 
 
 def step_findings(evidence: TraceEvidence) -> tuple[Finding, ...]:
@@ -157,7 +169,7 @@ def _foreign(parts: Parts) -> str:
 
 def _doubted(found: Finding, doubt: str) -> Finding:
     """Turn a derived error into a warning, which does not explain why a step stops."""
-    if found.code not in _DERIVED or found.severity is not Severity.ERROR:
+    if found.severity is not Severity.ERROR:
         return found
     return replace(
         found,

@@ -289,25 +289,32 @@ def _lesson(stages: int, height: int) -> tuple[str, ...]:
         "takes one [dx, dy, dz], x first.",
         "The BEV map gets lower only where MAP_TO_BEV reads what DSVT's last stage wrote.",
     ]
-    factors = _prime_factors(height)
-    if len(factors) > 1:
-        product = " x ".join(map(str, factors))
-        shown = ", ".join(f"[1, 1, {factor}]" for factor in factors)
+    if height > 1:
+        strides = height_strides(height)
+        shown = ", ".join(f"[1, 1, {stride}]" for stride in strides)
         lines.append(
-            f"The grid is {height} = {product} voxels high: {len(factors) + 1} stages with "
-            f"[{shown}] between them bring it to 1."
+            f"The grid is {height} voxels high: {len(strides) + 1} stages with [{shown}] between "
+            "them bring it to 1."
         )
     return tuple(lines)
 
 
-def _prime_factors(number: int) -> list[int]:
-    factors, divisor = [], 2
-    while divisor * divisor <= number:
-        while number % divisor == 0:
-            factors.append(divisor)
-            number //= divisor
-        divisor += 1
-    return [*factors, number] if number > 1 else factors
+_LARGEST_STRIDE = 8
+"""Merging more than eight levels in one step leaves the convolution little to tell apart."""
+
+
+def height_strides(height: int) -> list[int]:
+    """Return strides that bring a height down to 1 one after the other, none above 8.
+
+    The prime factors, small ones multiplied together; a height with a larger prime factor is
+    divided by 2, rounding up, until it has none.
+    """
+    strides: list[int] = []
+    while height > 1:
+        factor = next((f for f in range(_LARGEST_STRIDE, 1, -1) if height % f == 0), None)
+        strides.append(factor or 2)
+        height = -(-height // strides[-1])
+    return sorted(strides)
 
 
 def window_height_mismatch(evidence: ConfigEvidence) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from bevdiag.environment.wheels import (
     compilable,
     first_driver,
     runs_code_for,
+    runs_cuda,
     spconv_kernels,
 )
 from bevdiag.memory.sizes import format_size
@@ -37,17 +38,21 @@ def driver_too_old(environment: Environment) -> Iterator[Finding]:
     Seen in: lllyasviel/Fooocus#1313: driver 470 (CUDA 11.4) with a torch of CUDA 12.
     """
     driver, cuda, torch = environment.driver, environment.torch_cuda(), environment.torch
-    if driver is None or cuda is None or torch is None or cuda[0] <= driver.cuda[0]:
+    if driver is None or cuda is None or torch is None or runs_cuda(driver.cuda, cuda):
         return
     first = first_driver(cuda)
+    # Before CUDA 11 every minor version needs a driver of its own.
+    needed, newest = (
+        ".".join(map(str, one if cuda[0] < 11 else one[:1])) for one in (cuda, driver.cuda)
+    )
     yield finding(
         "BEV705",
         f"{torch} is built with CUDA {cuda[0]}.{cuda[1]}, and driver {driver.version} runs CUDA "
-        f"{driver.cuda[0]} at most",
+        f"{newest} at most",
         location=torch.location,
         detail=(
             "torch finds no GPU with it.",
-            f"CUDA {cuda[0]} needs driver {first} or later; nvidia-smi shows the one at hand."
+            f"CUDA {needed} needs driver {first} or later; nvidia-smi shows the one at hand."
             if first is not None
             else "nvidia-smi shows the driver at hand.",
         ),

@@ -21,7 +21,7 @@ from bevdiag.memory.conv import CUDNN_64BIT
 from bevdiag.memory.device import parse_cudnn
 from bevdiag.memory.profiles import CudnnVersion
 from bevdiag.rules.codes import finding
-from bevdiag.rules.finding import Confidence, Finding
+from bevdiag.rules.finding import Confidence, Finding, Severity
 
 _TESTS = {
     "torch": "import torch",
@@ -91,7 +91,7 @@ def cudnn_without_64_bit_indices(environment: Environment) -> Iterator[Finding]:
     if torch is None or cudnn is None or cudnn >= CUDNN_64BIT:
         return
     named = f"cuDNN {'.'.join(map(str, cudnn))}"
-    if torch.version is not None and not cudnn_of_torch(str(torch.version)).is_known:
+    if torch.version is not None and not cudnn_of_torch(str(torch.version))[1]:
         named = f"the cuDNN of torch {torch.version}"  # older than those that are listed
     yield finding(
         "BEV708",
@@ -120,7 +120,7 @@ def cudnn_version(environment: Environment) -> CudnnVersion | None:
         return parse_cudnn(".".join(map(str, package.version.release[:3])))
     if torch.version is None or torch.version.local is not None:
         return None  # a range of versions, or a wheel of another index than the default one
-    return parse_cudnn(cudnn_of_torch(str(torch.version)).cudnn)
+    return parse_cudnn(cudnn_of_torch(str(torch.version))[0])
 
 
 def pynvml_deprecated(environment: Environment) -> Iterator[Finding]:
@@ -364,11 +364,14 @@ def no_spconv_for_python(environment: Environment) -> Iterator[Finding]:
 
 
 def spconv_for_another_cuda(environment: Environment) -> Iterator[Finding]:
-    """spconv was built with another major version of CUDA than torch.
+    """spconv was built with another major version of CUDA than torch, or with none.
 
     What it means: Both bring their own CUDA runtime into one process. They work side by side as
         long as the driver runs both; extensions that are compiled against one of them and meet the
-        other do not.
+        other do not. The distribution that is named spconv alone has no CUDA at all, and stops at
+        the first convolution on a GPU.
+    What is printed:
+        not implemented for CPU ONLY build
     Why it happens: spconv's distributions carry the CUDA version in their name, torch's wheels
         carry theirs inside; nothing compares the two. Minor versions are compatible within a major
         one.
@@ -377,18 +380,31 @@ def spconv_for_another_cuda(environment: Environment) -> Iterator[Finding]:
         distribution: spconv-cu126 does.
     """
     torch, cuda = environment.torch, environment.torch_cuda()
-    wanted = spconv_for(cuda)
-    wanted_cuda = suffix_cuda(wanted.partition("-")[2].partition("==")[0])
+    if torch is None or cuda is None:
+        return
+    built_with = f"{torch} with CUDA {cuda[0]}.{cuda[1]}"
+    wanted = suffix_cuda(spconv_for(cuda).partition("-")[2].partition("==")[0])
     for package in environment.packages.spconv():
         built = suffix_cuda(cuda_suffix(package))
-        if torch is None or cuda is None or built is None or built[0] == cuda[0]:
+        severity, confidence = None, None
+        if built is None and not is_spconv_1(package):
+            message = f"{package} is built without CUDA, {built_with}"
+            lesson = "Its convolutions run on the CPU alone, and refuse the GPU's tensors."
+            severity = Severity.ERROR
+            if environment.is_installed:
+                confidence = Confidence.LIKELY  # one that was compiled here may be named like it
+        elif built is not None and wanted is not None and wanted[0] == cuda[0] != built[0]:
+            # Else there is none of torch's major version yet.
+            message = f"{package.name} is built with CUDA {built[0]}, {built_with}"
+            lesson = "Two CUDA runtimes in one process work only as long as the driver runs both."
+        else:
             continue
-        if wanted_cuda is None or wanted_cuda[0] == built[0]:
-            continue  # there is none of torch's major version yet
         yield finding(
             "BEV706",
-            f"{package.name} is built with CUDA {built[0]}, {torch} with CUDA {cuda[0]}.{cuda[1]}",
+            message,
+            severity=severity,
+            confidence=confidence,
             location=package.location,
-            detail=("Two CUDA runtimes in one process work only as long as the driver runs both.",),
+            detail=(lesson,),
             command=install_spconv(environment, cuda),
         )

@@ -7,7 +7,7 @@ and after other fixes, so that sets of fixes can be made one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from bevdiag.config import DetectorConfig, Document, ReadingNote
 from bevdiag.config.edits import flow
 from bevdiag.config.parts import Parts
+from bevdiag.config.tree import Path as Keys
 from bevdiag.errors import Location
 from bevdiag.memory.verdict import Verdict
 
@@ -109,6 +110,24 @@ def batch_key(step: Fixable) -> tuple[str, ...]:
     if step.settings is None:
         return "OPTIMIZATION", "BATCH_SIZE_PER_GPU"
     return step.settings.batch_key
+
+
+def nodes(node: object, path: Keys) -> Iterator[tuple[Keys, object]]:
+    """Yield a value of a plain config and all below it, each with its path.
+
+    An entry of a list goes by its NAME where it has one.
+    """
+    yield path, node
+    below: Iterable[tuple[object, object]] = ()
+    if isinstance(node, dict):
+        below = node.items()
+    elif isinstance(node, list):
+        below = (
+            (item.get("NAME", index) if isinstance(item, dict) else index, item)
+            for index, item in enumerate(node)
+        )
+    for key, value in below:
+        yield from nodes(value, (*path, str(key)))
 
 
 def for_training(document: Document, key: tuple[str, ...]) -> tuple[str, ...]:

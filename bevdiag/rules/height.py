@@ -15,6 +15,7 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.memory.workspaces import conv_workspace
 from bevdiag.models.interfaces import Changes, compression_changes, map_input_of
 from bevdiag.rules.codes import finding
+from bevdiag.rules.declared import height_strides
 from bevdiag.rules.finding import OWN_MODULE, Finding, Fix, Fixable, Price, Severity, StepEvidence
 from bevdiag.rules.index_limits import first_bev_convolution
 
@@ -25,8 +26,6 @@ _NOTEWORTHY_BYTES = 2**30
 _MAPPER = "map_to_bev_module"
 _MAP = ("MODEL", "MAP_TO_BEV")
 _DSVT = ("MODEL", "BACKBONE_3D", "DSVT")
-_LARGEST_STRIDE = 8
-"""Merging more than eight levels in one step leaves the convolution little to tell apart."""
 _COMPRESSIONS = {
     "max": "height is reduced to its maximum: targets above each other merge",
     "mean": "height is averaged, empty cells included: sparse columns fade",
@@ -136,8 +135,11 @@ def densified_volume(evidence: StepEvidence) -> Iterator[Finding]:
     if not volumes or volumes[0].nbytes < _NOTEWORTHY_BYTES:
         return
     # Behind FocalDSVT the volume holds what the encoder kept; elsewhere the count is not at hand.
+    is_kept = isinstance(evidence.config.model.backbone_3d, FocalDsvtSettings)
     occupied = "".join(
-        f", for {kept.used / cells:.1%} of occupied cells" for kept in evidence.kept_voxels
+        f", for {kept.used / cells:.1%} of occupied cells"
+        for kept in evidence.kept_voxels
+        if is_kept
     )
     yield finding(
         "BEV306",
@@ -219,7 +221,7 @@ def _height_in_dsvt(config: DetectorConfig) -> Iterator[Fix]:
     z = dsvt.input_layer.sparse_shape[2]
     if map_input.reads != "dsvt" or dsvt.num_stages > 1 or z == 1:
         return
-    strides = height_factors(z)
+    strides = height_strides(z)
     heights = list(accumulate(strides, lambda height, stride: -(-height // stride), initial=z))
     stages = len(heights)
     x, y, _ = dsvt.input_layer.window_shape[0]
@@ -261,7 +263,7 @@ def _height_strides(config: DetectorConfig) -> Iterator[Fix]:
     map_input = map_input_of(config)
     if map_input.depth == 1 or not map_input.is_volume:
         return
-    strides = height_factors(map_input.depth)
+    strides = height_strides(map_input.depth)
     yield Fix(
         id="height-strides",
         group="height",
@@ -275,17 +277,3 @@ def _height_strides(config: DetectorConfig) -> Iterator[Fix]:
             (*_MAP, "NUM_BEV_FEATURES"): map_input.channels,
         },
     )
-
-
-def height_factors(height: int) -> list[int]:
-    """Strides whose product brings `height` down to 1, none above `_LARGEST_STRIDE` if possible.
-
-    The prime factors, small ones multiplied together; a height with a larger prime factor is
-    divided by 2, rounding up, until it has none.
-    """
-    strides: list[int] = []
-    while height > 1:
-        factor = next((f for f in range(_LARGEST_STRIDE, 1, -1) if height % f == 0), None)
-        strides.append(factor or 2)
-        height = -(-height // strides[-1])
-    return sorted(strides)

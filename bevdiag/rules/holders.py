@@ -1,6 +1,7 @@
 """Rules about what holds much of the memory, and the voxels that values add to it."""
 
 from collections.abc import Iterator
+from math import prod
 
 from bevdiag.config.backbone_settings import FocalDsvtSettings, VoxelFocalBackboneSettings
 from bevdiag.config.head_settings import AnchorHeadSettings
@@ -10,6 +11,7 @@ from bevdiag.memory.requests import GemmWorkspace
 from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import (
+    PROCESSORS,
     VOXELIZER,
     Finding,
     Fix,
@@ -44,7 +46,8 @@ def unbounded_dynamic_voxels(evidence: StepEvidence) -> Iterator[Finding]:
     Seen in: open-mmlab/mmdetection3d#239: out of memory with dynamic voxels where capped ones ran,
         on scenes with many points.
     """
-    if evidence.config.data.max_voxels is not None:
+    sampled = evidence.document.get(".".join((*PROCESSORS, "sample_points", "NUM_POINTS")))
+    if evidence.config.data.max_voxels is not None or sampled is not None:
         return
     shapes = [e.shape for e in evidence.trace.wiring.written_inside("vfe") if e.key in _FEATURES]
     if not shapes or shapes[0] is None:
@@ -106,7 +109,7 @@ def padded_voxel_features(evidence: StepEvidence) -> Iterator[Finding]:
     saved = saved_bytes_by_module(evidence.trace.stream).get("vfe", 0)
     points = sum(int(sample.num_points.sum()) for sample in voxels)
     fill = points / (evidence.batch.num_voxels * slots)
-    if saved < _NOTEWORTHY_BYTES or fill > _NOTEWORTHY_FILL:
+    if saved * (1 - fill) < _NOTEWORTHY_BYTES or fill > _NOTEWORTHY_FILL:
         return
     yield finding(
         "BEV305",
@@ -153,17 +156,19 @@ def attention_maps(evidence: TraceEvidence) -> Iterator[Finding]:
     if total < _NOTEWORTHY_BYTES:
         return
     largest = maps[0].alloc
-    number, rows, columns = largest.shape[-3:]
+    *sets, rows, columns = largest.shape
     yield finding(
         "BEV309",
         f"{len(maps)} attention maps hold {format_size(total)} at the peak; the largest has "
-        f"{number:,} matrices of {rows} x {columns}",
+        f"{prod(sets):,} matrices of {rows} x {columns}",
         module=largest.module,
     )
 
 
 def _is_map(alloc: Alloc) -> bool:
-    return "softmax" in alloc.op and len(alloc.shape) >= 3 and min(alloc.shape[-2:]) > 1
+    # The logarithm is a loss's: attention has no use for it.
+    is_softmax = "softmax" in alloc.op and "log_softmax" not in alloc.op
+    return is_softmax and len(alloc.shape) >= 3 and min(alloc.shape[-2:]) > 1
 
 
 def dense_anchors(evidence: StepEvidence) -> Iterator[Finding]:

@@ -132,28 +132,23 @@ def signatures() -> tuple[Signature, ...]:
     )
 
 
-def last_match(text: str) -> tuple[int, int] | None:
-    """Where the last text that a rule knows starts and ends, the longest such; None if none is."""
-    found = [match.span() for one in signatures() for match in one.finditer(text)]
-    return max(found, key=lambda span: (span[1], -span[0]), default=None)
-
-
 def named_in(code: str, text: str) -> tuple[str, ...]:
     """Return the numbers and names in the text that a finding of the rule names too, if any."""
     found = [one.pattern.search(text) for one in signatures() if one.code == code]
     return max((match.groups() for match in found if match), key=len, default=())
 
 
-def codes_for(text: str, part: str) -> tuple[str, ...]:
+def codes_for(text: str, part: str | None) -> tuple[str, ...]:
     """Return the rules that the text speaks of, each once, in the order of the table.
 
     Args:
         text: what was printed.
-        part: the detector's child that was running, empty where nothing tells. What any part may
-            print counts where none prints it there; what another part prints does not.
+        part: the detector's child that was running, empty where it was none of them, None where
+            nothing tells. What any part may print counts where none prints it there; what another
+            part prints does not.
     """
     found = [one for one in signatures() if one.pattern.search(text)]
-    agreeing = [one for one in found if not part or one.part == part] or [
+    agreeing = [one for one in found if part in (None, one.part)] or [
         one for one in found if not one.part
     ]
     return tuple(dict.fromkeys(one.code for one in agreeing))

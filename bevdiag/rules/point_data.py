@@ -25,8 +25,10 @@ def data_path_missing(evidence: ConfigEvidence) -> Iterator[Finding]:
     What it means: The data set cannot be opened, or is opened and found empty: OpenPCDet skips info
         files that are not there and trains on nothing.
     What is printed:
-        No such file or directory: '...infos...pkl'
-        FileNotFoundError: [Errno 2] No such file or directory
+        No such file or directory: '....pkl'
+        No such file or directory: '....bin'
+        No such file or directory: '....npy'
+        No such file or directory: '...ImageSets...'
         num_samples should be a positive integer value, but got num_samples=0
     Why it happens: Relative paths start from the folder that training is started in, tools/ as a
         rule, and the info files are made by a script that has to be run first.

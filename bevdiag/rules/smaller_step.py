@@ -9,21 +9,22 @@ from collections.abc import Iterable, Iterator
 from math import gcd, prod
 from typing import TYPE_CHECKING
 
-from bevdiag.config import DetectorConfig
-from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings, SdaVfeSettings
-from bevdiag.config.bev_settings import PillarScatter3dSettings, PillarScatterSettings
-from bevdiag.config.tree import Path as Keys
-from bevdiag.errors import BevdiagError
-from bevdiag.models.interfaces import Changes, map_input_of
+from bevdiag.config import DetectorConfig, Document
+from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
+from bevdiag.config.parts import dsvt_key, listed, voxel_size_key
+from bevdiag.models.interfaces import Changes
 from bevdiag.rules.finding import (
     PROCESSORS,
     VOXELIZER,
     Fix,
     Fixable,
     Price,
+    Severity,
     batch_key,
     for_training,
+    nodes,
 )
+from bevdiag.rules.sound_grid import grid_edits, grid_faults
 
 # Where no repository is named, nothing of what runs one is imported.
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 _NEW_GRID = "moves the grid that the voxels and the predictions stand on"
 _FEWER_INPUTS = "throws input away"
 _BACKBONE_2D = ("MODEL", "BACKBONE_2D")
-_BACKBONE_3D = ("MODEL", "BACKBONE_3D")
-_ENCODER = (*_BACKBONE_3D, "FOCAL_ENCODER")
-_DSVT = (*_BACKBONE_3D, "DSVT")
-_MAP_CHANNELS = ("MODEL", "MAP_TO_BEV", "NUM_BEV_FEATURES")
 
 _LARGEST_FACTOR = 7
 """Voxels that are longer than this many of the old ones hold more than one object."""
@@ -49,7 +46,7 @@ _GRID_KEY = re.compile(r"grid|shape|size|range", re.IGNORECASE)
 def fixes(step: Fixable) -> Iterator[Fix]:
     """Longer voxels, a smaller range, fewer voxels, points and channels, and a smaller batch."""
     if step.config is not None:
-        yield from _longer_voxels(step.config)
+        yield from _longer_voxels(step.config, step.document)
         yield from _narrower_2d(step.config)
     if step.settings is not None:
         yield from _longer_voxels_there(step.settings)
@@ -59,22 +56,26 @@ def fixes(step: Fixable) -> Iterator[Fix]:
     yield from _smaller_batches(step)
 
 
-def _longer_voxels(config: DetectorConfig) -> Iterator[Fix]:
+def _longer_voxels(config: DetectorConfig, document: Document) -> Iterator[Fix]:
     """Longer voxels: along x and y together, and along z."""
-    grid, backbone = config.data.grid_size, config.model.backbone_3d
+    data, backbone = config.data, config.model.backbone_3d
+    grid, size_key = data.grid_size, voxel_size_key(document)
     strides = prod(config.model.backbone_2d.layer_strides)
     if backbone is not None and not isinstance(backbone, FocalDsvtSettings | DsvtSettings):
-        strides *= 8
+        strides *= _STRIDE
     units = [strides if size % strides == 0 else 1 for size in grid[:2]]
     for axes, factor in (((0, 1), _factor(grid[:2], units)), ((2,), _factor(grid[2:], [1]))):
-        if factor is None:
+        if factor is None or size_key is None:
             continue
-        changes = _with_voxels(config, axes, factor)
-        try:
-            changes[_MAP_CHANNELS] = _bev_channels(config.edited(changes))
-        except BevdiagError:
-            continue  # the grid collapses, or a window of _DSVT no longer fits it
-        yield _longer(axes, factor, _coarser(grid, axes, factor), changes)
+        size = _with_factor(data.voxel_size, axes, factor)
+        bounds = zip(data.point_cloud_range[:3], data.point_cloud_range[3:], size, strict=True)
+        coarser = _coarser(grid, axes, factor)
+        changes = grid_edits(document, tuple(size_key.split(".")), list(bounds), declares=True)
+        changes |= _within(document, coarser)
+        faults = grid_faults(document.edited(changes))
+        # The height may collapse, or a window of DSVT no longer fit.
+        if all(fault.severity is not Severity.ERROR for fault in faults):
+            yield _longer(axes, factor, coarser, changes)
 
 
 def _longer_voxels_there(settings: "SourceSettings") -> Iterator[Fix]:
@@ -84,7 +85,7 @@ def _longer_voxels_there(settings: "SourceSettings") -> Iterator[Fix]:
         return
     factor = _factor(grid[:2], [gcd(cells, _STRIDE) for cells in grid[:2]])
     if factor is not None:
-        longer = (round(size[0] * factor, 9), round(size[1] * factor, 9), size[2])
+        longer = _with_factor(size, (0, 1), factor)
         coarser = _coarser(grid, (0, 1), factor)
         edits = _everywhere(settings, {size: longer, **_grids(grid, coarser)})
         yield _longer((0, 1), factor, coarser, edits)
@@ -114,49 +115,25 @@ def _coarser(grid: tuple[int, ...], axes: tuple[int, ...], factor: int) -> tuple
     return tuple(size // factor if axis in axes else size for axis, size in enumerate(grid))
 
 
-def _with_voxels(config: DetectorConfig, axes: tuple[int, ...], factor: int) -> Changes:
-    """Return the voxel size, the grid, and every copy of either in the model."""
-    data, model = config.data, config.model
-    size = [
-        round(length * factor, 9) if axis in axes else length
-        for axis, length in enumerate(data.voxel_size)
-    ]
-    grid = _coarser(data.grid_size, axes, factor)
-    changes: Changes = {(*VOXELIZER, "VOXEL_SIZE"): size}
-    if data.max_points_per_voxel is None:
-        changes = {(*PROCESSORS, f"{VOXELIZER[-1]}_placeholder", "VOXEL_SIZE"): size}
-    if isinstance(model.vfe, SdaVfeSettings):
-        changes[("MODEL", "VFE", "VOXEL_SIZE")] = size
-    backbone = model.backbone_3d
-    if isinstance(backbone, FocalDsvtSettings):
-        changes[(*_ENCODER, "VOXEL_SIZE")] = size
-        changes |= _dsvt_grid(_DSVT, backbone.dsvt, grid)
-    elif isinstance(backbone, DsvtSettings):
-        changes |= _dsvt_grid(_BACKBONE_3D, backbone, grid)
-    if isinstance(model.map_to_bev, PillarScatter3dSettings):
-        height = model.map_to_bev.input_shape[2]
-        changes[("MODEL", "MAP_TO_BEV", "INPUT_SHAPE")] = [*grid[:2], height]
-    return changes
+def _with_factor(
+    lengths: tuple[float, ...], axes: tuple[int, ...], factor: int
+) -> tuple[float, ...]:
+    return tuple(
+        round(length * factor, 9) if axis in axes else length for axis, length in enumerate(lengths)
+    )
 
 
-def _dsvt_grid(path: tuple[str, ...], dsvt: DsvtSettings, grid: tuple[int, ...]) -> Changes:
-    """_DSVT's own grid and map, and windows that are not longer than the grid."""
-    windows = [
-        [min(edge, size) for edge, size in zip(window, grid, strict=True)]
-        for window in dsvt.input_layer.window_shape
-    ]
+def _within(document: Document, grid: tuple[int, ...]) -> Changes:
+    """Return the map's sides that DSVT is set up for, and windows that are within the grid."""
+    dsvt = dsvt_key(document)
+    shape, windows = f"{dsvt}.output_shape", f"{dsvt}.INPUT_LAYER.window_shape"
+    within = tuple(tuple(map(min, window, grid)) for window in listed(document, windows))
+    wanted = {shape: grid[:2], windows: within}
     return {
-        (*path, "INPUT_LAYER", "sparse_shape"): grid,
-        (*path, "INPUT_LAYER", "window_shape"): windows,
-        (*path, "output_shape"): grid[:2],
+        tuple(key.split(".")): new
+        for key, new in wanted.items()
+        if document.get(key) not in (None, new)
     }
-
-
-def _bev_channels(config: DetectorConfig) -> int:
-    """Return what the map's map_input comes to under other grids; pillars keep theirs."""
-    if isinstance(config.model.map_to_bev, PillarScatterSettings | PillarScatter3dSettings):
-        return config.model.map_to_bev.num_bev_features
-    return map_input_of(config).real
 
 
 def _narrower_2d(config: DetectorConfig) -> Iterator[Fix]:
@@ -218,31 +195,15 @@ def _everywhere(
 ) -> Changes:
     """Return the lists that hold these values, in the data's part of the config and the model's."""
     root = settings.values()
-    places = [
-        place
+    return {
+        path: list(wanted[tuple(values)])
         for part in ("DATA_CONFIG", "MODEL")
-        for place in _lists(root.get(part), (part,))
-        if tuple(place[1]) in wanted and (not _is_grid(place[1]) or _GRID_KEY.search(place[0][-1]))
-    ]
-    return {path: list(wanted[tuple(values)]) for path, values in places}
-
-
-def _is_grid(values: list[float]) -> bool:
-    return all(isinstance(value, int) for value in values)
-
-
-def _lists(node: object, path: Keys) -> Iterator[tuple[Keys, list[float]]]:
-    """Every list of numbers below a node, with its path."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _lists(value, (*path, str(key)))
-    elif isinstance(node, list):
-        if node and all(type(value) in (int, float) for value in node):
-            yield path, node
-            return
-        for index, value in enumerate(node):
-            name = value.get("NAME") if isinstance(value, dict) else None
-            yield from _lists(value, (*path, name if isinstance(name, str) else str(index)))
+        for path, values in nodes(root.get(part), (part,))
+        if isinstance(values, list)
+        and all(type(value) in (int, float) for value in values)
+        and tuple(values) in wanted
+        and (float in map(type, values) or _GRID_KEY.search(path[-1]))
+    }
 
 
 def _fewer_sampled_points(settings: "SourceSettings") -> Iterator[Fix]:

@@ -43,7 +43,7 @@ _MANY = 10
 _DIGITS = 6
 """Decimals of a length in metres: below a thousandth of any voxel."""
 
-_Axis = tuple[float, float, float]
+Axis = tuple[float, float, float]
 """Low and high end of the range and the voxel, in metres."""
 
 
@@ -102,22 +102,18 @@ def grid_faults(document: Document) -> tuple[Finding, ...]:
     return tuple(found for code in GRID_CODES for found in rule_of(CODES[code])(evidence))
 
 
-def _solved(document: Document, size_path: tree.Path, axes: list[_Axis]) -> Changes:
-    multiple = _multiple(document.edited(_edit(document, size_path, _rounded(axes))))
+def _solved(document: Document, size_path: tree.Path, axes: list[Axis]) -> Changes:
+    multiple = _multiple(document.edited(grid_edits(document, size_path, _rounded(axes))))
     multiples = [_multiple_of(axis, multiple) for axis in axes[:2]]
     flats = [axes[:2], multiples]
     if any(whole_voxels(*axis) is None for axis in axes[:2]) or multiples == axes[:2]:
         flats = [multiples]
     for flat, declares in product(flats, (False, True)):
         for z in _heights(axes[2]):
-            changes = _edit(document, size_path, [*flat, z], declares=declares)
+            changes = grid_edits(document, size_path, [*flat, z], declares=declares)
             faults = {found.code for found in grid_faults(document.edited(changes))}
             if not faults:
-                return {
-                    path: new
-                    for path, new in changes.items()
-                    if document.get(tree.dotted(path)) != new
-                }
+                return changes
             if faults <= set(_FLAT) or (z == axes[2] and faults == {"BEV201"}):
                 break  # no other height helps: another x and y do, or another declaration
     return {}
@@ -131,7 +127,7 @@ def _multiple(document: Document) -> int:
     return stride * (prod(backbone.layer_strides) if backbone is not None else 1)
 
 
-def _multiple_of(axis: _Axis, multiple: int) -> _Axis:
+def _multiple_of(axis: Axis, multiple: int) -> Axis:
     """Return the axis with the nearest multiple of so many voxels; itself where it has one."""
     low, high, voxel = axis
     count = whole_voxels(*axis)
@@ -143,7 +139,7 @@ def _multiple_of(axis: _Axis, multiple: int) -> _Axis:
     return _stretched(low, high, voxel, count)
 
 
-def _stretched(low: float, high: float, voxel: float, count: int) -> _Axis:
+def _stretched(low: float, high: float, voxel: float, count: int) -> Axis:
     """Stretch the range to that many voxels: one about 0 stays so, any other keeps its low end."""
     if isclose(low, -high):
         half = round(count * voxel / 2, _DIGITS)
@@ -151,7 +147,7 @@ def _stretched(low: float, high: float, voxel: float, count: int) -> _Axis:
     return low, round(low + count * voxel, _DIGITS), voxel
 
 
-def _heights(axis: _Axis) -> Iterator[_Axis]:
+def _heights(axis: Axis) -> Iterator[Axis]:
     """Yield the height as it is, and with other numbers of voxels, the nearest first."""
     low, high, voxel = axis
     quotient = (high - low) / voxel
@@ -171,7 +167,7 @@ def _coarse(length: float) -> float:
     return round(ceil(length * scale - 1e-9) / scale, max(digits, 0))
 
 
-def _rounded(axes: Iterable[_Axis]) -> list[_Axis]:
+def _rounded(axes: Iterable[Axis]) -> list[Axis]:
     """Return the axes with at least one voxel each, so that a grid can be made of them."""
     return [
         axis if rounded_voxels(*axis) is not None else (axis[0], axis[1], axis[1] - axis[0])
@@ -179,10 +175,17 @@ def _rounded(axes: Iterable[_Axis]) -> list[_Axis]:
     ]
 
 
-def _edit(
-    document: Document, size_path: tree.Path, axes: list[_Axis], *, declares: bool = False
+def grid_edits(
+    document: Document, size_path: tree.Path, axes: list[Axis], *, declares: bool = False
 ) -> Changes:
-    """Everything that a grid of these axes makes the config say."""
+    """Return everything that a grid of these axes makes the config say, and that it does not yet.
+
+    Args:
+        document: the config.
+        size_path: where the voxel size is written.
+        axes: x, y and z.
+        declares: whether the channels of the map are declared anew.
+    """
     ranges = (*(low for low, _, _ in axes), *(high for _, high, _ in axes))
     size = tuple(voxel for _, _, voxel in axes)
     changes: Changes = {_RANGE: ranges, size_path: size}
@@ -190,18 +193,17 @@ def _edit(
         for key, value in (("VOXEL_SIZE", size), (_RANGE[1], ranges)):
             if document.get(tree.dotted((*section, key))) is not None:
                 changes[(*section, key)] = value
-    edited = document.edited(changes)
-    parts = read_parts(edited)
-    if parts.data is None:
-        return changes
-    grid, dsvt = parts.data.grid_size, dsvt_key(document)
-    shape = f"{dsvt}.INPUT_LAYER.sparse_shape"
-    if dsvt is not None and triple(document, shape) is not None:
-        changes[tuple(shape.split("."))] = grid
-    scatter = triple(document, ".".join(_SCATTER))
-    if scatter is not None:
-        changes[_SCATTER] = (*grid[:2], scatter[2])
-    return changes | _of_the_map(document.edited(changes), declares=declares)
+    parts = read_parts(document.edited(changes))
+    if parts.data is not None:
+        grid, dsvt = parts.data.grid_size, dsvt_key(document)
+        shape = f"{dsvt}.INPUT_LAYER.sparse_shape"
+        if dsvt is not None and triple(document, shape) is not None:
+            changes[tuple(shape.split("."))] = grid
+        scatter = triple(document, ".".join(_SCATTER))
+        if scatter is not None:
+            changes[_SCATTER] = (*grid[:2], scatter[2])
+        changes |= _of_the_map(document.edited(changes), declares=declares)
+    return {path: new for path, new in changes.items() if document.get(tree.dotted(path)) != new}
 
 
 def _of_the_map(document: Document, *, declares: bool) -> Changes:

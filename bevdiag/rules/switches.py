@@ -10,13 +10,21 @@ from pathlib import Path
 
 from bevdiag.config.backbone_settings import DsvtSettings, FocalDsvtSettings
 from bevdiag.config.parts import checkpoint_keys, dsvt_key
-from bevdiag.config.tree import Path as Keys
 from bevdiag.memory.events import Category
 from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.sizes import format_size
 from bevdiag.memory.verdict import Verdict
 from bevdiag.rules.codes import finding
-from bevdiag.rules.finding import Finding, Fix, Fixable, Price, StepEvidence, TraceEvidence
+from bevdiag.rules.finding import (
+    Finding,
+    Fix,
+    Fixable,
+    Price,
+    StepEvidence,
+    TraceEvidence,
+    nodes,
+)
+from bevdiag.trace.wiring import is_inside
 
 _WITH_BF16 = (8, 0)
 _WITH_FP16 = (7, 0)
@@ -123,10 +131,13 @@ def checkpoint_candidate(evidence: TraceEvidence) -> Iterator[Finding]:
 
 def _switch(evidence: TraceEvidence, stack: str) -> str:
     """Name what switches it on, where the config has such a key."""
-    section, keys = dsvt_key(evidence.document), checkpoint_keys(evidence.document)
-    if section is None or keys is None or not stack.startswith("backbone_3d"):
+    document = evidence.document
+    section, keys = dsvt_key(document), checkpoint_keys(document)
+    if section is None or keys is None:
         return ""
     read, other = keys
+    if document.get(f"{section}.{read}") or not is_inside(stack, section.lower().partition(".")[2]):
+        return ""
     elsewhere = f" ({other} in DSVT's own repository)" if read == "USE_CHECKPOINT" else ""
     return f": {section}.{read}: true{elsewhere}"
 
@@ -150,7 +161,9 @@ def checkpoint_candidate_fixes(step: Fixable) -> Iterator[Fix]:
     if step.settings is not None and step.root is not None:
         model = step.settings.values().get("MODEL")
         for read in keys_read(step.root.resolve(), _CHECKPOINTING):
-            for path, named in _sections(model, ("MODEL",)):
+            for path, named in nodes(model, ("MODEL",)):
+                if not isinstance(named, dict):
+                    continue
                 now = named.get(read.key)
                 is_off = now is False or (now is None and read.is_switch)
                 if is_off and read.owner in (named.get("NAME"), path[-1]):
@@ -162,13 +175,6 @@ def checkpoint_candidate_fixes(step: Fixable) -> Iterator[Fix]:
                         loses="time: what is checkpointed runs forward twice",
                         edits={(*path, read.key): True},
                     )
-
-
-def _sections(node: object, path: Keys) -> Iterator[tuple[Keys, dict[str, object]]]:
-    if isinstance(node, dict):
-        yield path, node
-        for key, value in node.items():
-            yield from _sections(value, (*path, str(key)))
 
 
 _IS_CONFIG = re.compile(r"cfg|config", re.IGNORECASE)

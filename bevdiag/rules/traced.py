@@ -17,6 +17,8 @@ _SWITCHES = {
     ),
 }
 """Where the config decides about a branch, and how."""
+_OF_LEAVES = ("adam_onecycle", "adam_cosineanneal")
+"""OpenPCDet's optimizers that collect the parameters of leaf modules."""
 
 
 def parameters_without_gradient(evidence: TraceEvidence) -> Iterator[Finding]:
@@ -71,10 +73,15 @@ def parameters_not_optimized(evidence: TraceEvidence) -> Iterator[Finding]:
     if not missing:
         return
     example = next(iter(missing))
+    why = (
+        f"{evidence.optimizer} collects leaf modules only, which leaves out"
+        if evidence.optimizer in _OF_LEAVES
+        else "the optimizer was not given"
+    )
     yield finding(
         "BEV602",
         f"{sum(missing.values()):,} parameters in {len(missing)} tensors are never updated: "
-        f"{evidence.optimizer} collects leaf modules only, which leaves out {example} and its like",
+        f"{why} {example} and its like",
         key="OPTIMIZATION.OPTIMIZER",
         module=example.rpartition(".")[0],
     )

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from bevdiag.errors import InputError
+from bevdiag.files.reading import read_json
 from bevdiag.scenes.files import point_files, read_points
 from bevdiag.scenes.point_layout import PointLayout, Points, within
 from bevdiag.scenes.scenario import Scenario
@@ -176,20 +177,8 @@ def read_statistics(path: Path) -> SceneStatistics:
     Raises:
         InputError: the file cannot be read or holds something else.
     """
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path}: is larger than {_MOST_BYTES} bytes: expected a few hundred")
-        found = TypeAdapter(SceneStatistics).validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): check the path") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"][:1].lower() + first["msg"][1:]
-        raise InputError(
-            f"{path}: {where + ': ' if where else ''}{reason}; expected what `bevdiag scene "
-            "measure` writes"
-        ) from error
+    expected = "expected what `bevdiag scene measure` writes"
+    found = read_json(path, SceneStatistics, _MOST_BYTES, expected)
     low, high = np.split(np.asarray(found.grid.point_cloud_range), 2)
     if not np.all((high - low) / found.grid.voxel_size <= _MOST_CELLS) or not np.all(high > low):
         raise InputError(

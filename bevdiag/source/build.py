@@ -1,12 +1,10 @@
 """Builds the repository's model: on the CPU as its code says, then without values."""
 
-import random
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -17,10 +15,10 @@ from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues, Scenari
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.operands import as_meta, stored_in
 from bevdiag.trace.ops import new_recorder
+from bevdiag.trace.real_run import seed_draws
 
 _LAYERS = ("torch.", "bevdiag.")
 """Where layers are defined whose frozen parameters are weights."""
-_SEED = 0
 _made_by_import: list[weakref.ref[torch.Tensor]] = []
 
 
@@ -41,9 +39,7 @@ def import_model(open_it: Callable[[], None]) -> None:
 @contextmanager
 def real_values() -> Iterator[None]:
     """Inside, code that names a GPU computes on the CPU, keeps its values, and draws the same."""
-    random.seed(_SEED)
-    np.random.seed(_SEED)
-    torch.manual_seed(_SEED)
+    seed_draws()
     gpu = _begun(RehearsedValues())
     with gpu.recorder, gpu:
         yield
@@ -53,7 +49,7 @@ def _begun(values: AssumedValues | RehearsedValues) -> SimulatedGpu:
     """Return the GPU, and its recorder, that stubs work for from here on."""
     recorder = new_recorder(Attribution(nn.Module()))
     recorder.bare_factories_on_host = True
-    recorder.unknown = values
+    recorder.values = values
     gpu = SimulatedGpu(recorder, values)
     begin(gpu)
     return gpu
@@ -72,7 +68,6 @@ def build_model(
         kept = made()
         if kept is not None:
             recorder.adopt(kept, Category.PARAMETER, "", "import")
-    values.module = lambda: recorder.attribution.current_path()
     with recorder, gpu:
         model = build()
     if isinstance(values, AssumedValues):

@@ -276,6 +276,7 @@ def pretend() -> None:
     _replace(torch.Tensor, pin_memory=lambda self, *_: self, is_pinned=lambda *_: False)
     _replace(torch.Tensor, record_stream=lambda *_: None)
     _replace(torch, set_default_tensor_type=_set_default_type)
+    _replace(torch.Tensor, set_=_seen_by_modes(torch.Tensor.set_))
     _cast_what_counts_as_cuda()
     _keep_modules_where_they_are()
     restore_old_names()
@@ -287,6 +288,18 @@ def pretend() -> None:
 def _replace(owner: Any, **members: Any) -> None:
     for name, member in members.items():
         setattr(owner, name, member)
+
+
+def _seen_by_modes(plain: Any) -> Any:
+    """Have function modes see a method of tensors that PyTorch runs without asking them."""
+
+    @functools.wraps(plain)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if torch.overrides.has_torch_function(args[:1]):
+            return torch.overrides.handle_torch_function(plain, args[:1], *args, **kwargs)
+        return plain(*args, **kwargs)
+
+    return method
 
 
 def _set_default_type(kind: Any) -> None:

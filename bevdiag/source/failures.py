@@ -132,13 +132,6 @@ def _held(node: ast.expr, frame: FrameType) -> Any:
     return None
 
 
-def with_findings(error: BevdiagError, findings: Sequence[str]) -> BevdiagError:
-    """Return the error, with what was found before it: a prediction would have listed that."""
-    if findings:
-        error.args = (f"{error}{_before(findings)}",)
-    return error
-
-
 def _before(findings: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(findings))  # each scene's run finds the same again
     shown = "; ".join(distinct[:_FINDINGS])
@@ -189,7 +182,9 @@ def failures_reported(findings: Sequence[str] = ()) -> Iterator[None]:
         with exits_reported():
             yield
     except BevdiagError as error:
-        raise with_findings(error, findings) from error.__cause__
+        if findings:
+            error.args = (f"{error}{_before(findings)}",)
+        raise
     except Exception as error:
         if exhausts_host(error):
             raise

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bevdiag.source.cuda_api import Idle
 from bevdiag.source.scratch import Scratch
 from bevdiag.trace import rehearsal
 from bevdiag.trace.places import user_place
@@ -101,54 +102,30 @@ def _ask_kernel(folder: Path) -> bool:
         os.close(ruleset)
 
 
-class NoProcess:
+class NoProcess(Idle):
     """Stands for `subprocess.Popen`: a program that has said nothing and ended well."""
 
     findings: list[str] = []  # noqa: RUF012 - one a process, set by `divert_programs`
+    pid = returncode = 0
 
     def __init__(self, args: Any, *_: Any, **options: Any) -> None:
         self.args = args
-        self.pid = 0
-        self.returncode = 0
-        self._is_text = any(
-            options.get(name) for name in ("text", "universal_newlines", "encoding", "errors")
-        )
+        is_text = any(map(options.get, ("text", "universal_newlines", "encoding", "errors")))
         for name in ("stdin", "stdout", "stderr"):
-            piped = options.get(name) == subprocess.PIPE
-            setattr(self, name, self._nothing() if piped else None)
+            is_piped = options.get(name) == subprocess.PIPE
+            setattr(self, name, (io.StringIO() if is_text else io.BytesIO()) if is_piped else None)
         _note(self.findings, args)
 
     def __class_getitem__(cls, _: object) -> Any:
         return cls
 
-    def __enter__(self) -> "NoProcess":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
     def communicate(self, *_: Any, **__: Any) -> tuple[Any, Any]:
-        return tuple(  # type: ignore[return-value]
-            None if getattr(self, name) is None else self._nothing().read()
-            for name in ("stdout", "stderr")
-        )
+        return self.stdout and self.stdout.read(), self.stderr and self.stderr.read()
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, *_: Any, **__: Any) -> int:
         return 0
 
-    def poll(self) -> int:
-        return 0
-
-    def kill(self) -> None:
-        pass
-
-    terminate = kill
-
-    def send_signal(self, signal: int) -> None:
-        pass
-
-    def _nothing(self) -> Any:
-        return io.StringIO() if self._is_text else io.BytesIO()
+    poll = wait
 
 
 def divert_programs(findings: list[str]) -> None:

@@ -12,14 +12,16 @@ which allocate what aten/src/ATen/native/sparse does.
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from bevdiag.source.failures import Remedy, stopped
-from bevdiag.trace.operands import as_meta, unrecorded
+from bevdiag.trace.lazy_number import LazyNumber
+from bevdiag.trace.operands import unrecorded
 from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
 
@@ -111,62 +113,87 @@ def _axes(item: Any) -> int:
 
 # -- writing -----------------------------------------------------------------------------------
 
-_NAMES = "(?!_).*[^_]_|__i(?!nit|ndex|nt__|nvert|ter).*__"
+_METHODS = "(?!_).*[^_]_|__i(?!nit|ndex|nt__|nvert|ter).*__|__setitem__"
+_FUNCTIONS = "(?!__).*[^_]_"
 IN_PLACE = frozenset(
-    getattr(torch.Tensor, name) for name in dir(torch.Tensor) if re.fullmatch(_NAMES, name)
+    getattr(home, name)
+    for home, names in ((torch.Tensor, _METHODS), (torch, _FUNCTIONS))
+    for name in dir(home)
+    if re.fullmatch(names, name)
 )
-"""The methods that write into the tensor they belong to."""
+"""The methods and functions that write into their first argument."""
 
 
 def make_writable(recorder: Recorder, target: torch.Tensor, sources: Iterable[Any]) -> None:
-    """Turn `target` into a meta tensor of the same memory if a source is one and it is not.
+    """Have `target` lose its values if a source has none: a tensor, or a number from features.
 
     Raises:
-        NoVerdictError: others hold on to the target, a view of something larger for instance.
+        NoVerdictError: gradients are to pass through memory that others look at.
     """
-    if target.is_meta or not _has_meta(tuple(sources)) or not recorder.is_device(target):
-        return
-    if without_values(recorder, target):
-        return
-    place = user_place(sys._getframe(1))
-    if not target.is_floating_point() or not torch.is_grad_enabled():
-        recorder.notes.append(f"{place}: values computed from features were not written")
-        return
-    raise stopped(
-        "features are written into a part of a tensor that holds constants, which a run without a "
-        "GPU cannot follow",
-        Remedy.CONSTANTS,
-        place,
+    sources = tuple(sources)
+    given = list(_tensors(sources))
+    is_known = LazyNumber not in map(type, sources) and not any(
+        recorder.as_known(tensor).is_meta for tensor in given
     )
+    if target.is_meta or is_known or without_values(recorder, target):
+        return
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
+        raise stopped(
+            "features are written into a part of a tensor that holds constants, which a run "
+            "without a GPU cannot follow",
+            Remedy.CONSTANTS,
+            user_place(sys._getframe(1)),
+        )
 
 
 def without_values(recorder: Recorder, target: torch.Tensor) -> bool:
-    """Turn `target` into a meta tensor of the same memory; False where others hold on to it."""
-    meta = unrecorded(as_meta, target)
-    recorder.rehome(target, meta)
+    """Take the values from the memory of `target`; whether it is a meta tensor itself from there.
+
+    So is what it is a view of, and gradients pass. Where others hold on to either, it stays, and
+    the recorder alone knows that nobody knows its values.
+    """
+    recorder.lose_values(target)
+    base: torch.Tensor | None = target._base
+    seen = unrecorded(recorder.as_known, target)
+    if base is None or base.dtype is not target.dtype:
+        return _swapped(target, seen)
+    place = target.size(), target.stride(), target.storage_offset()
+    if not _swapped(target, seen):
+        return False
+    del seen  # it held the view, which held its base
+    is_done = _swapped(base, unrecorded(recorder.as_known, base))
+    _swapped(target, unrecorded(base.as_strided, *place))
+    return is_done
+
+
+def _swapped(target: torch.Tensor, other: torch.Tensor) -> bool:
+    """Exchange what two tensors are; False where others hold on to either."""
+    if isinstance(target, nn.Parameter):
+        other = nn.Parameter(other, target.requires_grad)
     try:
-        torch.utils.swap_tensors(target, meta)  # type: ignore[no-untyped-call]
+        unrecorded(torch.utils.swap_tensors, target, other)
     except RuntimeError:
-        recorder.rehome(meta, target)
         return False
     return True
 
 
-def _has_meta(value: Any) -> bool:
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
-        return value.is_meta
-    return isinstance(value, (tuple, list)) and any(map(_has_meta, value))
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
 
 
 # -- sparse tensors --------------------------------------------------------------------------------
 
 
 class ValuelessCoo:
-    """A sparse tensor of rows.
+    """A sparse tensor of rows, of which one or both have no values: where they lie, what they are.
 
     Args:
-        indices: int64 [K, N].
-        values: [N, ...], a meta tensor.
+        indices: integers [K, N].
+        values: [N, ...].
         size: of the whole; where none is given the largest indices say it.
     """
 
@@ -202,13 +229,7 @@ class ValuelessCoo:
         shape = self._size
         if shape is None:
             shape = (*(self._indices.max(dim=1).values + 1).tolist(), *self._values.shape[1:])
-        dense = self._values.new_zeros(tuple(shape))
+        dense: torch.Tensor = aten.zeros.default(
+            list(shape), dtype=self._values.dtype, device=torch.device("meta")
+        )
         return dense.index_put_(tuple(self._indices), self._values, accumulate=True)
-
-
-def sparse_coo(indices: Any, values: Any, size: Any = None, *_: Any, **__: Any) -> Any:
-    """Answer `torch.sparse_coo_tensor` of rows without values; NotImplemented for any other."""
-    known = isinstance(indices, torch.Tensor) and isinstance(values, torch.Tensor)
-    if known and values.is_meta:
-        return ValuelessCoo(indices, values, size)
-    return NotImplemented

@@ -21,7 +21,7 @@ from bevdiag.files.known import note_input
 from bevdiag.scenes import Batch, Scenario
 from bevdiag.source import build, cuda_api, downloads
 from bevdiag.source.dialects import dialect_of
-from bevdiag.source.dialects.protocol import Dialect, NotInBatchError, Supply
+from bevdiag.source.dialects.protocol import Dialect, NotInBatchError, Supply, as_on_a_gpu
 from bevdiag.source.failures import as_failure, exits_reported, failures_reported, watch_exits
 from bevdiag.source.locks import divert_programs, lock
 from bevdiag.source.saved_batch import SavedBatch
@@ -294,7 +294,10 @@ def _traced(task: SourceTask, supplies: Supplies, values: AssumedValues) -> Trac
 
     def own_optimizer(model: nn.Module) -> torch.optim.Optimizer | None:
         with recorder, gpu:
-            return dialect.optimizer(model)
+            own = dialect.optimizer(model)
+            if isinstance(own, torch.optim.Optimizer):
+                as_on_a_gpu(own)
+            return own
 
     options = dialect.options(task.options)
     hooks = StepHooks(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bevdiag.errors import InputError
-from bevdiag.files.reading import read_head
+from bevdiag.files.reading import read_part
 
 MOST_BYTES = 2**32
 """Of the file, and of what it unpacks to."""
@@ -82,7 +82,7 @@ def read_saved_batch(
 
 
 def _from_file(path: Path) -> Any:
-    read_head(path, 1)
+    read_part(path, 1)
     if path.stat().st_size > MOST_BYTES:
         raise InputError(f"{path}: is larger than {MOST_BYTES} bytes, the most a batch may have")
     try:

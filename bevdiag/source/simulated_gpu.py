@@ -20,17 +20,18 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _device
 
+from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.mixed_values import (
     IN_PLACE,
+    ValuelessCoo,
     is_mixed,
     make_writable,
     mixed_get,
     mixed_set,
-    sparse_coo,
 )
 from bevdiag.trace.assumed_values import AssumedValues, RehearsedValues
+from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.operands import as_meta, tensors_in, unrecorded
-from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
 
 # Equal, but not the same object: what a tensor answers tells whether values follow from there.
@@ -78,6 +79,9 @@ class SimulatedGpu(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         by_library = _asked_by_library()
+        if LazyNumber in map(type, (*args, *kwargs.values())) and func not in IN_PLACE:
+            # What is computed with a number that nobody knows has no values either.
+            args = tuple(self.valueless(a) if isinstance(a, _T) else a for a in args)
         handler = _FOR_THE_REPOSITORY.get(func)
         if handler is not None and (not by_library or _moves_to_cuda(func, args, kwargs)):
             return handler(self, func, args, kwargs)
@@ -86,6 +90,8 @@ class SimulatedGpu(TorchFunctionMode):
         handler = _FOR_ALL.get(func)
         if handler is not None:
             return handler(self, func, args, kwargs)
+        if kwargs.get("out") is not None:
+            return _written(self, tensors_in((kwargs["out"],), {}), func, args, kwargs)
         return func(*args, **kwargs)
 
     # -- moving ----------------------------------------------------------------------------------
@@ -234,16 +240,13 @@ def _type(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> A
     if target is None:
         name: str = torch.empty(0, dtype=tensor.dtype).type()
         return name.replace("torch.", "torch.cuda.") if gpu.recorder.is_device(tensor) else name
-    dtype = getattr(target, "dtype", None)
-    if isinstance(target, str) and target.startswith("torch.cuda."):
-        target = target.replace("torch.cuda.", "torch.")
-        return gpu.to_device(tensor, torch.empty(0).type(target).dtype)
-    if dtype is not None and getattr(target, "is_cuda", False):
-        return gpu.to_device(tensor, dtype)
-    if isinstance(target, str) or not isinstance(target, torch.dtype):
-        dtype = torch.empty(0).type(target).dtype
-        return gpu.to_host(tensor, dtype)
-    return tensor.to(target)
+    if isinstance(target, torch.dtype):
+        return tensor.to(target)
+    # The name of a legacy type, or the type itself.
+    on_gpu = getattr(target, "is_cuda", str(target).startswith("torch.cuda."))
+    plain = target.replace("torch.cuda.", "torch.") if isinstance(target, str) else target
+    dtype = getattr(plain, "dtype", None) or torch.empty(0).type(plain).dtype
+    return gpu.to_device(tensor, dtype) if on_gpu else gpu.to_host(tensor, dtype)
 
 
 def _type_as(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -254,10 +257,11 @@ def _type_as(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -
 
 
 def _to_python(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    if not args[0].is_meta:
-        gpu.recorder.asked("copy", args[0])
+    tensor = gpu.recorder.as_known(args[0])
+    if not tensor.is_meta:
+        gpu.recorder.asked("copy", tensor)
         return func(*args, **kwargs)
-    return func(gpu.to_host(args[0], is_read=True), *args[1:], **kwargs)
+    return func(gpu.to_host(tensor, is_read=True), *args[1:], **kwargs)
 
 
 def _new(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -284,38 +288,53 @@ def _getitem(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -
     return mixed_get(*args) if is_mixed(*args) else func(*args, **kwargs)
 
 
-def _kept(gpu: SimulatedGpu, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the arguments of a write; what goes into a tensor of the host has to have values."""
-    (target, *sources), values = args, gpu.values
-    if target.is_meta or gpu.recorder.is_device(target) or isinstance(values, RehearsedValues):
-        return args
-    for place, value in enumerate(sources):
-        if isinstance(value, _T) and value.is_meta and not gpu.recorder.is_device(value):
-            values.leave_open(
-                f"{user_place(sys._getframe(1))}: features copied to the host are kept in a tensor"
-            )
-            with gpu.recorder.on_host():
-                sources[place] = torch.zeros(value.shape, dtype=value.dtype, device=CPU)
-    return (target, *sources)
-
-
 def _setitem(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    args = _kept(gpu, args)
     make_writable(gpu.recorder, args[0], args[1:])
+    args = (gpu.recorder.as_known(args[0]), *args[1:])
     if is_mixed(*args[:2]):
         return mixed_set(gpu.recorder, *args)
     return func(*args, **kwargs)
 
 
 def _in_place(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    args = _kept(gpu, args)
-    make_writable(gpu.recorder, args[0], (*args[1:], *kwargs.values()))
+    return _written(gpu, tensors_in(args[:1], {}), func, args, kwargs)
+
+
+def _written(
+    gpu: SimulatedGpu, targets: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Call what writes into tensors, which lose their values where features are among the rest."""
+    for target in targets:
+        make_writable(gpu.recorder, target, (*args, *kwargs.values()))
     return func(*args, **kwargs)
 
 
+def _set_memory(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    if len(args) < 2 or not isinstance(args[1], _T):
+        return func(*args, **kwargs)
+    target, source, *place = args
+    make_writable(gpu.recorder, target, (source,))
+    if target.is_meta:
+        source = gpu.valueless(source)
+    elif source.is_meta:
+        raise stopped(
+            "a tensor with values that others look at is given the memory of features, which a "
+            "run without a GPU cannot follow",
+            Remedy.CONSTANTS,
+        )
+    return func(target, source, *place, **kwargs)
+
+
 def _sparse(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    result = sparse_coo(*args, **kwargs)
-    return func(*args, **kwargs) if result is NotImplemented else result
+    parts = args[:2]
+    if (
+        len(parts) == 2
+        and all(isinstance(part, _T) for part in parts)
+        and any(part.is_meta for part in parts)
+    ):
+        size = args[2] if len(args) > 2 else kwargs.get("size")
+        return ValuelessCoo(*parts, size)
+    return func(*args, **kwargs)
 
 
 _ASKED: Any = _T  # whose properties are descriptors, whatever their types say
@@ -334,10 +353,12 @@ _FOR_THE_REPOSITORY: dict[Any, _Handler] = {
 }
 _NEW = (_T.new_zeros, _T.new_ones, _T.new_empty, _T.new_full, _T.new_tensor)
 _FOR_ALL: dict[Any, _Handler] = {
+    _ASKED.is_meta.__get__: lambda gpu, _, args, __: gpu.recorder.as_known(args[0]).is_meta,
     _T.__array__: _to_python,
     _T.__getitem__: _getitem,
-    _T.__setitem__: _setitem,
     torch.sparse_coo_tensor: _sparse,
     **dict.fromkeys(_NEW, _new),
     **dict.fromkeys(IN_PLACE, _in_place),
+    _T.__setitem__: _setitem,
+    **dict.fromkeys((_ASKED.data.__set__, _T.set_), _set_memory),
 }

@@ -24,7 +24,7 @@ class WindowedModule(SparseModule):
     """A layer with a window. Sizes are a number or an entry an axis.
 
     Raises:
-        ValueError: the entries are not as many as the axes.
+        ValueError: the entries are not as many as the axes, or too small.
     """
 
     algo: ConvAlgo
@@ -48,6 +48,9 @@ class WindowedModule(SparseModule):
         self.padding = expand_nd(ndim, padding)
         self.dilation = expand_nd(ndim, dilation)
         self.output_padding = expand_nd(ndim, output_padding)
+        for name, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+            if min(sizes := getattr(self, name)) < least:
+                raise ValueError(f"{name} takes sizes of at least {least}, found {sizes}")
         self.subm = subm
         self.transposed = False
         self.indice_key = indice_key
@@ -66,7 +69,13 @@ class WindowedModule(SparseModule):
     def _new_rulebook(
         self, input: SparseConvTensor, rulebooks: dict[str, Rulebook]
     ) -> tuple[Rulebook, torch.Tensor | None]:
-        """Make a rulebook, kept in `rulebooks` under the indice_key; see `build_rulebook`."""
+        """Make a rulebook, kept in `rulebooks` under the indice_key; see `build_rulebook`.
+
+        Raises:
+            ValueError: the sparse tensor has other axes than the layer.
+        """
+        if (axes := len(input.spatial_shape)) != self.ndim:
+            raise ValueError(f"a layer of {self.ndim} axes meets a sparse tensor of {axes}")
         grid = Grid(input.indices, input.spatial_shape, input.batch_size, input.features.device)
         rulebook, num_pairs = build_rulebook(
             grid,

@@ -117,7 +117,7 @@ def output_coordinates(
     Raises:
         ValueError: a coordinate lies outside the grid.
     """
-    _check_inside(coordinates, spatial_shape)
+    check_inside(coordinates, spatial_shape)
     content = blake2b(np.ascontiguousarray(coordinates).data, digest_size=16).digest()
     question = (content, tuple(spatial_shape), geometry)
     cells = _answers.pop(question, None)
@@ -179,7 +179,12 @@ def matching_pairs(
     spatial_shape: Sequence[int],
     geometry: Geometry,
 ) -> list[Pairs]:
-    """For each offset of the window: rows of the inputs and of the outputs that meet under it."""
+    """For each offset of the window: rows of the inputs and of the outputs that meet under it.
+
+    Raises:
+        ValueError: a coordinate lies outside the grid.
+    """
+    check_inside(coordinates, spatial_shape)
     out_shape = geometry.output_shape(spatial_shape)
     out_keys = _keys(outputs, out_shape)
     order = np.argsort(out_keys)
@@ -307,11 +312,23 @@ def _coordinates(keys: Keys, shape: Sequence[int]) -> Coordinates:
     return np.stack(np.unravel_index(keys, (samples, *shape)), axis=1).astype(np.int32)
 
 
-def _check_inside(coordinates: Coordinates, spatial_shape: Sequence[int]) -> None:
-    for axis, size in enumerate(spatial_shape, start=1):
-        column = coordinates[:, axis]
-        if len(column) and (column.min() < 0 or column.max() >= size):
+def check_inside(
+    coordinates: Coordinates, spatial_shape: Sequence[int], batch_size: int | None = None
+) -> None:
+    """Check that every coordinate is one of the grid's, and of a sample that there is.
+
+    Raises:
+        ValueError: one lies outside.
+    """
+    if not len(coordinates):
+        return
+    (first, *lowest), (last, *highest) = coordinates.min(axis=0), coordinates.max(axis=0)
+    for axis, (size, low, high) in enumerate(zip(spatial_shape, lowest, highest, strict=True)):
+        if low < 0 or high >= size:
             raise ValueError(
-                f"coordinates on axis {axis - 1} run from {column.min()} to {column.max()}, but "
-                f"spatial_shape {list(spatial_shape)} ends at {size - 1}: are the axes z, y, x?"
+                f"coordinates on axis {axis} run from {low} to {high}, but spatial_shape "
+                f"{list(spatial_shape)} ends at {size - 1}: are the axes z, y, x?"
             )
+    if first < 0 or (batch_size is not None and last >= batch_size):
+        held = "no sample is below 0" if batch_size is None else f"the batch has {batch_size}"
+        raise ValueError(f"coordinates are of samples {first} to {last}, but {held}")

@@ -9,6 +9,7 @@ import torch
 
 from bevdiag.memory.events import Category, allocating
 from bevdiag.sparse import constants
+from bevdiag.sparse.coordinates import check_inside
 
 
 class ConvAlgo(Enum):
@@ -154,7 +155,11 @@ class SparseConvTensor:
 
         The chain of operations is spconv's own, and so are its two copies of the dense tensor when
         the channels come first.
+
+        Raises:
+            ValueError: a voxel lies outside, which the GPU finds as it writes.
         """
+        check_inside(self.indices.numpy(), self.spatial_shape, self.batch_size)
         shape = [self.batch_size, *self.spatial_shape, self._features.shape[1]]
         cells = self.indices.long()
         dense = torch.zeros(*shape, dtype=self._features.dtype, device=self._features.device)

@@ -11,10 +11,11 @@ from bevdiag.errors import BevdiagError
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.trace.assumed_values import AssumedValues
 from bevdiag.trace.pins import Assumption
+from bevdiag.trace.real_run import same_draws
 from bevdiag.trace.rehearsal import Rehearsal, in_one_line
-from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import Trace
 
 MOST_BRANCHES = 3
@@ -50,10 +51,7 @@ class TracedStep:
     def widen(self, met: Mapping[str, Assumption]) -> None:
         """Widen the counts' ends to those of another scene."""
         self.assumptions = tuple(
-            site
-            if (other := met.get(site.site)) is None
-            else replace(site, low=min(site.low, other.low), high=max(site.high, other.high))
-            for site in self.assumptions
+            site.widened(met[site.site]) if site.site in met else site for site in self.assumptions
         )
 
     def leave_open(self, failure: str) -> None:
@@ -97,7 +95,7 @@ class Scenarios:
         result = TracedStep()
         values = self._values(Scenario.EXPECTED, {})
         try:
-            result.traces[Scenario.EXPECTED] = self.trace(values)
+            result.traces[Scenario.EXPECTED] = self._traced(values)
         except Exception:
             findings += self._not_rehearsed()
             raise
@@ -114,7 +112,7 @@ class Scenarios:
             tell(result)
             values = self._values(scenario, ways)
             try:
-                trace = self.trace(values)
+                trace = self._traced(values)
             except Exception as error:
                 if exhausts_host(error):
                     raise
@@ -143,6 +141,10 @@ class Scenarios:
         findings += self._not_rehearsed()
         result.findings = tuple(dict.fromkeys(findings))
         return result
+
+    def _traced(self, values: AssumedValues) -> Trace:
+        with same_draws():
+            return self.trace(values)
 
     def _not_rehearsed(self) -> list[str]:
         failures = dict.fromkeys(run.failure for run in self.rehearsals.values() if run.failure)

@@ -156,8 +156,7 @@ def _are_arguments(model: nn.Module, inputs: Any) -> bool:
 
 def _recorder(values: AssumedValues | RehearsedValues) -> Recorder:
     recorder = new_recorder(Attribution(nn.Module()))
-    recorder.unknown = values
-    values.module = lambda: recorder.attribution.current_path()
+    recorder.values = values
     return recorder
 
 

@@ -7,20 +7,22 @@ keeps its range for the later ones, whose weights nobody knows. A branch that no
 traced both ways. Whatever else would be a guess leaves the step without an upper end.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from bevdiag.scenes.scenario import Scenario as Scenario
 from bevdiag.trace.known_facts import GivenInputs
 from bevdiag.trace.lazy_number import LazyNumber
-from bevdiag.trace.operands import StorageNotes
+from bevdiag.trace.operands import StorageNotes, written_by
 from bevdiag.trace.pins import Assumption
 from bevdiag.trace.places import user_place
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal
-from bevdiag.trace.scenarios import Scenario as Scenario
-from bevdiag.trace.unknown_values import Asked, KnownValues, Question
+from bevdiag.trace.unknown_values import KnownValues, Question
 
 EXPECTED_SHARE = 0.5
 """No knowledge at all: half of the rows pass a test on features; the range is none to all."""
@@ -37,11 +39,15 @@ _REHEARSED_BRANCH = (
     "a branch on a value that was computed in a rehearsal on the CPU, with the model's initial "
     "weights (seed 0); later steps are taken to go the same way (1: the condition holds)"
 )
+_REHEARSED_NUMBER = (
+    "the whole part of a number that was computed in a rehearsal on the CPU, with the model's "
+    "initial weights (seed 0); later steps are taken to have the same"
+)
 _LONGEST_LOOP = 64
 """A branch that is taken as often in one pass is a loop; it then ends."""
 
 
-class RehearsedValues(Asked):
+class RehearsedValues(KnownValues):
     """The values of a rehearsal: everything is known, and passed on to whoever waits for it."""
 
     def __init__(self, prompter: Prompter | None = None) -> None:
@@ -56,6 +62,13 @@ class RehearsedValues(Asked):
     def counted(self, kind: str, count: int) -> None:
         """Pass on a count that an operator has found out and a trace has to ask for."""
         self.seen(self.question(kind), torch.tensor(count))
+
+
+@dataclass(slots=True)
+class _Filled:
+    """The values of a mask, None until they are asked for; its negation refers to them too."""
+
+    values: torch.Tensor | None = None
 
 
 class AssumedValues(KnownValues):
@@ -93,16 +106,13 @@ class AssumedValues(KnownValues):
         self._rehearsal = rehearsal
         self.given = GivenInputs()
         self._random = torch.Generator().manual_seed(0)
-        self._masks: StorageNotes[torch.Tensor] = StorageNotes()
-        self._negations: StorageNotes[torch.Tensor] = StorageNotes()
+        self._masks: StorageNotes[tuple[_Filled, bool]] = StorageNotes()
         self._shares: dict[tuple[int, ...], tuple[float, str]] = {}
         self._rounds: dict[str, int] = {}
         self.branches: dict[str, bool] = dict(branches or {})
         self.branches_met: dict[str, bool] = {}
         self.assumptions: dict[str, Assumption] = {}
         self.open: list[str] = []
-
-    question = Asked.question
 
     def begin_pass(self) -> None:
         super().begin_pass()
@@ -111,11 +121,14 @@ class AssumedValues(KnownValues):
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         super().note(func, args, outputs)
         self.given.note(func, args, outputs)
+        for written in written_by(func, args, outputs):
+            self._masks.drop(written)
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
         found = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
         for tensor in found:
             self._intervals.overwritten(tensor)
+            self._masks.drop(tensor)
         self.given.overwritten(found)
 
     # -- counts ------------------------------------------------------------------------------------
@@ -165,26 +178,28 @@ class AssumedValues(KnownValues):
         low, high = self._intervals.of(mask)
         if low == high:
             return torch.full(mask.shape, bool(low))
-        negation = self._negations.of(mask)
-        if negation is not None:
-            return ~self.mask(negation, question)
-        known = self._masks.of(mask)
-        if known is not None and known.numel() == mask.numel():
-            return known.view(mask.shape)
+        filled, is_negated = self._masks.of(mask) or (_Filled(), False)
+        values = filled.values
+        if values is None or values.numel() != mask.numel():
+            if values is not None:  # of the whole that this is a part of, or of another part
+                filled, is_negated = _Filled(), False
+            values = self._asked_mask(mask, question)
+            filled.values = ~values if is_negated else values
+            self._masks.keep(mask, (filled, is_negated))
+            return values
+        return (~values if is_negated else values).view(mask.shape)
+
+    def _asked_mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
         total = mask.numel()
         is_pinned = question.place in self._pins
         answer = None if is_pinned else self._rehearsed(question, tuple(mask.shape))
         if answer is not None:
-            filled = self._rehearsed_mask(mask, answer.bool(), question)
-            self._masks.keep(mask, filled)
-            return filled
+            return self._rehearsed_mask(mask, answer.bool(), question)
         share, why = self._shares.get(tuple(mask.shape[1:]), _UNKNOWN_SHARE)
         count = self.count(
             total, expected=round(total * share), why=f"{why} pass", question=question
         )
-        filled = self._filled(total, count)
-        self._masks.keep(mask, filled)
-        return filled.view(mask.shape)
+        return self._filled(total, count).view(mask.shape)
 
     def _rehearsed_mask(
         self, mask: torch.Tensor, answer: torch.Tensor, question: Question
@@ -211,7 +226,9 @@ class AssumedValues(KnownValues):
         self._shares[shape] = (share, why)
 
     def negated(self, mask: torch.Tensor, result: torch.Tensor) -> None:
-        self._negations.keep(result, mask)
+        filled, is_negated = self._masks.of(mask) or (_Filled(), False)
+        self._masks.keep(mask, (filled, is_negated))
+        self._masks.keep(result, (filled, not is_negated))
 
     def distinct(self, count: int, question: Question, source: torch.Tensor | None = None) -> int:
         whole = None if source is None else self._whole_numbers(source)
@@ -288,11 +305,16 @@ class AssumedValues(KnownValues):
             place = user_place(sys._getframe(2), question.place)
             return self._decided(place) if outcome is None else self._computed(place, outcome)
 
-        def guess() -> float:
-            self._open(question, "a number")
-            return 1.0
+        def take(known: float | None) -> float:
+            if known is None:
+                self._open(question, "a number")
+                return 1.0
+            if math.isfinite(known):
+                whole = int(known)
+                self._assume(f"{question.place}:number", whole, whole, whole, _REHEARSED_NUMBER)
+            return known
 
-        return LazyNumber(value, decide, guess)
+        return LazyNumber(value, decide, take)
 
     def size(self, tensor: torch.Tensor, question: Question, lowest: int = 0) -> int:
         """Return an integer that the code reads, as `int()` does: mostly a size."""
@@ -323,9 +345,14 @@ class AssumedValues(KnownValues):
         assert self._rehearsal is not None
         others = [
             int(answer.numpy().item())
-            for answer in self._rehearsal.others(question)
+            for answer in self._rehearsal.others(question, self.effort())
             if answer.numel() == 1
         ]
+        if not others:
+            self.leave_open(
+                f"{question.place}: a size that depends on values; it was computed for the first "
+                "step alone, and nothing bounds that of later ones"
+            )
         low, high = min([found, *others]), max([found, *others])
         used = found if self.step() <= 1 else None
         seeds = f"; other seeds give {', '.join(map(str, others))}" if others else ""

@@ -217,9 +217,7 @@ class CudaFunctions(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = _settled(func, args, kwargs or {})
         if func in _READS and args[0].is_meta and args[0].numel() == 1:
-            read = self._read(func, args[0])
-            if read is not None:
-                return read
+            return self._read(func, args[0])
         if func in _COPIES and _goes_to_host(func, args, kwargs):
             copied = self._recorder.copied_to_host(args[0])
             if copied is not None:
@@ -252,10 +250,8 @@ class CudaFunctions(TorchFunctionMode):
         return _HANDLERS.get(func, func)(*args, **kwargs)
 
     def _read(self, func: Any, tensor: torch.Tensor) -> Any:
-        """Return what Python makes of a tensor's one value, None where nobody supplies it."""
-        supplier = self._recorder.supplier
-        if supplier is None:
-            return None
+        """Return what Python makes of a tensor's one value."""
+        supplier = self._recorder.values
         question = supplier.question("number")
         if func is torch.Tensor.__bool__ or tensor.dtype is torch.bool:
             return supplier.branch(tensor, question)

@@ -76,11 +76,11 @@ def _indexed(
 ) -> Any:
     source, indices, rest = args[0], list(args[1]), args[2:]
     masks = []
-    for position, index in enumerate(indices):
-        if index is None or index.dtype is not torch.bool:
+    for position, (index, question) in enumerate(zip(args[1], questions, strict=True)):
+        if question is None or index.dtype is not torch.bool:
             continue
         on_device = recorder.is_device(index)
-        index = indices[position] = recorder.known_mask(func, index, questions[position])
+        index = indices[position] = recorder.known_mask(index, question)
         if on_device:
             size = index_count(index) * index.dim() * _INT64_BYTES
             masks.append(recorder.temporary(size, "aten.nonzero"))
@@ -106,14 +106,13 @@ def _unknown_rows(
     questions: list[Question | None],
 ) -> tuple[torch.Tensor, list[Any]]:
     """Coordinates keep their values under an unknown index: some rows or others."""
-    supplier = recorder.supplier
-    if supplier is None or func is not aten.index.Tensor:
-        raise data_dependent(recorder.attribution, func)
+    if func is not aten.index.Tensor:
+        raise data_dependent(recorder.attribution.current_path(), str(func))
     if source.is_floating_point():
         return torch.empty_like(source, device="meta"), indices
     known = [
-        supplier.rows(index, source.shape[axis], question)
-        if index is not None and index.is_meta and question is not None
+        recorder.values.rows(index, source.shape[axis], question)
+        if question is not None and index.is_meta
         else index
         for axis, (index, question) in enumerate(zip(indices, questions, strict=True))
     ]
@@ -129,8 +128,8 @@ def _like(value: Any, source: torch.Tensor) -> Any:
 def negate(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Negate a mask, and say so to the supplier of values."""
     result = recorder.run(func, args, kwargs)
-    if recorder.supplier is not None and args[0].is_meta and args[0].dtype is torch.bool:
-        recorder.supplier.negated(args[0], result)
+    if args[0].is_meta and args[0].dtype is torch.bool:
+        recorder.values.negated(args[0], result)
     return result
 
 
@@ -146,21 +145,19 @@ def nonzero(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -
     question = recorder.asked("nonzero", mask)
     if not mask.is_meta:
         return recorder.run(func, args, kwargs)
-    outputs = func(recorder.known_mask(func, mask, question))
+    outputs = func(recorder.known_mask(mask, question))
     recorder.record_outputs(outputs, str(func), [mask], kwargs)
     return outputs
 
 
 def repeat_interleave(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Return the index that repeats each row; its length is a sum of counts (Repeat.cpp)."""
-    repeats, supplier = args[0], recorder.supplier
+    repeats, supplier = args[0], recorder.values
     length = given_arguments(func, args, kwargs)["output_size"]
     ends = summed(recorder, aten.cumsum.default, (repeats, 0), {})
     if length is None and not repeats.is_meta:
         recorder.asked("number", repeats.sum())
     elif length is None:
-        if supplier is None:
-            raise data_dependent(recorder.attribution, func)
         total = torch.empty((), dtype=torch.int64, device="meta")
         supplier.note(aten.sum.default, (repeats,), total)
         # A mask that the code writes as many rows under is taken to keep one at least.

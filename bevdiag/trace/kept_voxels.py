@@ -19,8 +19,8 @@ Where nothing can be rehearsed, the expected count is one of coin tosses: foregr
 of its neighbours on with a probability of one half.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from statistics import median_low
 from typing import Any
@@ -43,23 +43,23 @@ from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.models.backbones_3d.focal_assumption import decision_for_count, most_growth
 from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision, count, grow
 from bevdiag.models.backbones_3d.focal_sampling import Scores, ScoreSampler, decided
-from bevdiag.models.builder import build_detector
+from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
+from bevdiag.models.builder import OneStageDetector, build_detector
 from bevdiag.models.interfaces import SpatialShape
 from bevdiag.models.vfe.sda_vfe import PackedVoxels
 from bevdiag.scenes import Batch
+from bevdiag.scenes.scenario import Scenario as Scenario
 from bevdiag.sparse.coordinates import Geometry, output_coordinates
 from bevdiag.sparse.work import listening
 from bevdiag.trace.accumulation import sole_owner_counts
 from bevdiag.trace.inputs import real_batch
-from bevdiag.trace.pins import Pins
+from bevdiag.trace.pins import Assumption, Pins
 from bevdiag.trace.rehearsal import MAX_FLOPS
-from bevdiag.trace.scenarios import KeptVoxels as KeptVoxels
-from bevdiag.trace.scenarios import Scenario as Scenario
-from bevdiag.trace.scenarios import pinned_by
 from bevdiag.trace.workers import workers
 
+_KEPT = ".kept_voxels"
 _ENCODER = "backbone_3d.focal_encoder"
-SITE = f"{_ENCODER}.kept_voxels"
+SITE = f"{_ENCODER}{_KEPT}"
 NUM_SEEDS = 5
 """Odd, so that the expected count is one that a seed really gave."""
 MODULES = ("backbone_3d.conv1.1", "backbone_3d.conv2.3", "backbone_3d.conv3.3")
@@ -75,6 +75,57 @@ _TOSSED = (
     "turns no neighbour on, the upper end all of them"
 )
 _PINNED_BESIDE = "another level's count is pinned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptVoxels(Assumption):
+    """What one module keeps of a batch's voxels: possible counts, and a decision for each.
+
+    Attributes:
+        incoming: voxels that it is given in the expected case.
+        low, expected, high: the largest of the steps after the first.
+        decisions: by step; the last one holds for all further steps.
+    """
+
+    incoming: int
+    is_pinned: bool
+    decisions: Mapping[Scenario, Sequence[FocalDecision]]
+
+    @property
+    def module(self) -> str:
+        """The path of the module that decides."""
+        return self.site.removesuffix(_KEPT)
+
+    @property
+    def assumption(self) -> Assumption:
+        """The count alone, as reports show it."""
+        return Assumption(**{part.name: getattr(self, part.name) for part in fields(Assumption)})
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that differ."""
+        return max(map(len, self.decisions.values()))
+
+    def apply(self, model: OneStageDetector, scenario: Scenario, step: int) -> None:
+        """Make a model on the meta device decide as this scenario says, in a step from 1 on."""
+        module = model.get_submodule(self.module)
+        assert isinstance(module, VoxelGrowth)
+        decisions = self.decisions[scenario]
+        module.decision = decisions[min(step, len(decisions)) - 1]
+
+
+def between_ends(
+    kept: Sequence[KeptVoxels], own: Mapping[Scenario, Sequence[KeptVoxels]]
+) -> tuple[KeptVoxels, ...]:
+    """Join the counts of the expected scene with the ends that those of other scenes have.
+
+    Args:
+        kept: of the expected scene.
+        own: the same modules, in the same order, of the scenes of other scenarios.
+    """
+    for others in own.values():
+        kept = [site.widened(other) for site, other in zip(kept, others, strict=True)]
+    return tuple(kept)
 
 
 def settle_kept_voxels(
@@ -94,7 +145,7 @@ def settle_kept_voxels(
     """
     backbone = config.model.backbone_3d
     modules = _modules_that_decide(backbone)
-    pinned = Pins.read(pins, [f"{module}.kept_voxels" for module in modules])
+    pinned = Pins.read(pins, [module + _KEPT for module in modules])
     if not isinstance(backbone, FocalDsvtSettings | VoxelFocalBackboneSettings):
         return ()
     if batch.voxels is None:
@@ -130,11 +181,12 @@ def _settle_encoder(
         ]
         largest = max(targets[1:] or targets)
         return KeptVoxels(
-            module=_ENCODER,
+            site=SITE,
             incoming=len(coords),
             low=largest,
             expected=largest,
             high=largest,
+            used=largest,
             why=pinned_by(targets),
             is_pinned=True,
             decisions=dict.fromkeys(Scenario, decisions),
@@ -173,10 +225,11 @@ def _settle_encoder(
     low, expected = kept[0], median_low(kept)
     counts = ", ".join(f"{n:,}" for n in kept)
     return KeptVoxels(
-        module=_ENCODER,
+        site=SITE,
         incoming=len(coords),
         low=low,
         expected=expected,
+        used=expected,
         high=max(most_kept, kept[-1]),
         why=(
             f"decided by feature values: {NUM_SEEDS} random initialisations kept {counts} of "
@@ -279,7 +332,7 @@ def settle_focal_levels(
                 own = output_coordinates(levels[-1].kept, shape, _DOWN)
                 z, y, x = _DOWN.output_shape(shape)
                 shape = z, y, x
-            site = f"{module}.kept_voxels"
+            site = module + _KEPT
             if site in pinned:
                 decision = pinned_decision(site, pinned[site], own, shape, batch_size, share)
             else:
@@ -301,14 +354,15 @@ def settle_focal_levels(
         own = {scenario: [chain[number] for chain in steps] for scenario, steps in chains.items()}
         # Of the most voxels that are kept in a step after the first.
         counts = {s: max(len(at.kept) for at in steps[1:] or steps) for s, steps in own.items()}
-        site = f"{module}.kept_voxels"
+        site = module + _KEPT
         pinned = [step[site] for step in pins.each_step() if site in step]
         levels.append(
             KeptVoxels(
-                module=module,
+                site=site,
                 incoming=own[Scenario.EXPECTED][-1].incoming,
                 low=min(counts.values()),
                 expected=counts[Scenario.EXPECTED],
+                used=counts[Scenario.EXPECTED],
                 high=max(counts.values()),
                 why=pinned_by(pinned) if pinned else why,
                 is_pinned=bool(pinned),
@@ -316,6 +370,13 @@ def settle_focal_levels(
             )
         )
     return tuple(levels)
+
+
+def pinned_by(counts: Sequence[int]) -> str:
+    """Why a count is what it is, from a pinned site's counts by step."""
+    first, *later = counts
+    steps = ", ".join(f"{count:,} in step {step}" for step, count in enumerate(later, 2))
+    return f"pinned by --assume: {first:,} in step 1, {steps}" if later else "pinned by --assume"
 
 
 def pinned_decision(

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from bevdiag.trace.operands import StorageNotes, stored_in, tensors_in
+from bevdiag.trace.operands import StorageNotes, stored_in, tensors_in, written_by
 
 Interval = tuple[float, float]
 
@@ -54,15 +54,13 @@ class Intervals:
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """Note that an operation has made or written its outputs."""
         made = outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
-        if not isinstance(made, torch.Tensor) or not made.is_meta:
-            return
-        writes = func._schema.is_mutable
-        rule = _rule_of(func)
+        is_unknown = isinstance(made, torch.Tensor) and made.is_meta
+        rule = _rule_of(func) if is_unknown else None
         found = rule(self, args, made) if rule is not None else None
-        if writes:
-            target = args[0] if args and isinstance(args[0], torch.Tensor) else made
-            self._write(target, found)
-        elif found is not None and not _is_view(made, args):
+        written = written_by(func, args, outputs)
+        for place, target in enumerate(written):
+            self._write(target, None if place else found)
+        if not written and found is not None and not _is_view(made, args):
             self._known.keep(made, found)
 
     def overwritten(self, target: torch.Tensor) -> None:
@@ -322,10 +320,9 @@ class KnownColumns:
         if columns:
             self._known.keep(made, (columns, start))
 
-    def written(self, tensor: Any) -> None:
+    def written(self, tensor: torch.Tensor) -> None:
         """Forget what was known of a tensor that something was written into."""
-        if isinstance(tensor, torch.Tensor):
-            self._known.drop(tensor)
+        self._known.drop(tensor)
 
     def of(self, view: torch.Tensor) -> torch.Tensor | None:
         """Return the values of a view that lies in one known column, laid out alike; else None."""
@@ -375,7 +372,7 @@ class GivenInputs:
         if not self._has_inputs:
             return
         made = [tensor for tensor in stored_in((outputs,)) if tensor.is_meta]
-        written = list(tensors_in(args[:1], {})) if func._schema.is_mutable else []
+        written = written_by(func, args, outputs)
         is_given = _is_determined(func) and all(map(self.holds, tensors_in(args, {})))
         for tensor in (*made, *written):
             if not tensor.is_meta:

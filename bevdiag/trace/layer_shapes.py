@@ -1,5 +1,6 @@
 """What each module looked like when it ran: channels, output shape, parameters."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ class LayerTable:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._shapes: dict[str, tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = {}
-        self._seen: dict[int, dict[str, int]] = {}
+        self._seen: dict[int, dict[str, weakref.ref[torch.Tensor]]] = {}
 
     def note(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """To be called when a module's forward returns."""
@@ -29,15 +30,19 @@ class LayerTable:
         """Return the shape of what a module put into the batch dict: the last entry that changed.
 
         Features that autograd follows go before plain numbers, those before coordinates.
-        Entries are distinguished by identity alone; to hold on to them would keep their memory.
+        Entries are distinguished by their tensors' identity; to hold on to them would keep their
+        memory, and a mere number would be another's once they are gone.
         """
         # dict's own methods: a batch that notes its readers (wiring_batch.py) is not read by this.
-        now = {key: id(value) for key, value in dict.items(batch)}
+        tensors = {key: first_tensor(value) for key, value in dict.items(batch)}
+        now = {key: tensor for key, tensor in tensors.items() if tensor is not None}
         before = self._seen.get(id(batch), {})
-        changed = [key for key, value in now.items() if before.get(key) != value]
-        self._seen[id(batch)] = now
-        tensors = [first_tensor(dict.__getitem__(batch, key)) for key in reversed(changed)]
-        maps = [tensor for tensor in tensors if tensor is not None and tensor.dim() > 1]
+        self._seen[id(batch)] = {key: weakref.ref(tensor) for key, tensor in now.items()}
+        maps = [
+            tensor
+            for key, tensor in reversed(now.items())
+            if tensor.dim() > 1 and (key not in before or before[key]() is not tensor)
+        ]
         best = max(maps, key=lambda t: (t.requires_grad, t.is_floating_point()), default=None)
         return None if best is None else tuple(best.shape)
 

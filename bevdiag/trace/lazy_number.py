@@ -7,7 +7,7 @@ the step depend on it, and only there is its value asked for. What is computed f
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
@@ -23,28 +23,29 @@ class LazyNumber(float):
     Args:
         value: the number, None where nobody knows it.
         decide: says which way a comparison goes, given its outcome or None where nobody knows that.
-        guess: a number for code that needs one, noted as a guess.
+        take: gives the number, None where nobody knows it, to code that needs one, and notes it.
     """
 
     def __new__(
         cls,
         value: Callable[[], float | None],
-        decide: Callable[[bool | None], bool],
-        guess: Callable[[], float],
+        decide: Callable[[bool | None], bool] | None = None,
+        take: Callable[[float | None], float] | None = None,
     ) -> "LazyNumber":
-        """See the class."""
+        """See the class; code that asks a number for its type makes plain ones with that."""
+        if decide is None or take is None:
+            return float(value)  # type: ignore[arg-type, return-value]
         made = super().__new__(cls, 1.0)
-        made._value, made._decide, made._guess = value, decide, guess
+        made._value, made._decide, made._take = value, decide, take
         return made
 
     _value: Callable[[], float | None]
     _decide: Callable[[bool | None], bool]
-    _guess: Callable[[], float]
+    _take: Callable[[float | None], float]
 
     def needed(self) -> float:
         """Return the number, or a guess."""
-        known = self._value()
-        return self._guess() if known is None else known
+        return self._take(self._value())
 
     def derived(self, compute: Callable[..., Any], *arguments: Any) -> "LazyNumber":
         """Return what `compute` makes of arguments, this number among them, once it matters."""
@@ -53,7 +54,7 @@ class LazyNumber(float):
             known = [_value_of(argument) for argument in arguments]
             return None if None in known else float(compute(*known))
 
-        return LazyNumber(value, self._decide, self._guess)
+        return LazyNumber(value, self._decide, self._take)
 
     def _compared(self, compare: Callable[[Any, Any], Any], other: Any) -> bool:
         left, right = self._value(), _value_of(other)
@@ -81,6 +82,9 @@ class LazyNumber(float):
 
 
 def _value_of(other: Any) -> Any:
+    if isinstance(other, (list, tuple)):
+        values = [_value_of(item) for item in other]
+        return None if None in values else values
     return other._value() if isinstance(other, LazyNumber) else other
 
 
@@ -109,6 +113,7 @@ def _conversion(convert: Callable[..., Any]) -> Callable[..., Any]:
 _CONVERSIONS: dict[str, Callable[..., Any]] = {
     **{"__float__": float, "__int__": int, "__trunc__": int, "__round__": round},
     **{"__floor__": math.floor, "__ceil__": math.ceil, "is_integer": float.is_integer},
+    "as_integer_ratio": float.as_integer_ratio,
 }
 for _name, _convert in _CONVERSIONS.items():
     setattr(LazyNumber, _name, _conversion(_convert))
@@ -144,8 +149,13 @@ _THEMSELVES = ("floor", "ceil", "trunc")
 """Functions that ask a number to compute the result itself."""
 
 
+def _items(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
 def _mathematical(name: str, plain: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    lazy = next((value for value in arguments if isinstance(value, LazyNumber)), None)
+    items = (item for value in arguments for item in _items(value))
+    lazy = next((item for item in items if isinstance(item, LazyNumber)), None)
     if lazy is None:
         return plain(*arguments, **options)
     if name in _OF_FINITE:

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -26,6 +27,20 @@ def given_arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         value = args[position] if position < len(args) else kwargs.get(argument.name)
         found[argument.name] = argument.default_value if value is None else value
     return found
+
+
+@cache
+def _written_places(func: Any) -> tuple[int, ...]:
+    infos = [argument.alias_info for argument in func._schema.arguments]
+    return tuple(place for place, info in enumerate(infos) if info is not None and info.is_write)
+
+
+def written_by(func: Any, args: tuple[Any, ...], outputs: Any) -> list[torch.Tensor]:
+    """Return the tensors that an operation has written into, those given as `out=` among them."""
+    if not func._schema.is_mutable:
+        return []
+    named = [args[place] for place in _written_places(func) if place < len(args)]
+    return list(tensors_in(named or [outputs], {}))
 
 
 def stored_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:

@@ -12,7 +12,6 @@ from bevdiag.trace.accumulation import accumulate, scatter_into_zeros, sole_owne
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.recorder import Recorder, Rule
 from bevdiag.trace.shapes import outputs_of
-from bevdiag.trace.unknown_values import data_dependent
 
 aten = torch.ops.aten
 _MEAN_AND_VARIANCE_BYTES = 16
@@ -26,9 +25,7 @@ def _item(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> 
     question = recorder.asked("number", source)
     if not source.is_meta:
         return func(*args, **kwargs)
-    supplier = recorder.supplier
-    if supplier is None or question is None:
-        raise data_dependent(recorder.attribution, func)
+    supplier = recorder.values
     if source.dtype is torch.bool:
         return supplier.branch(source, question)
     if source.is_floating_point():
@@ -45,10 +42,8 @@ def _equal(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) ->
         same = func(left, right)
         recorder.asked("number", torch.tensor(same))
         return same
-    question, supplier = recorder.asked("number", None), recorder.supplier
-    if supplier is None or question is None:
-        raise data_dependent(recorder.attribution, func)
-    return supplier.branch(torch.empty((), dtype=torch.bool, device="meta"), question)
+    unknown = torch.empty((), dtype=torch.bool, device="meta")
+    return recorder.values.branch(unknown, recorder.values.question("number"))
 
 
 def _host_number(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -92,13 +87,14 @@ def _batch_norm(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: An
 
 
 def _batch_norm_backward(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    # The fused kernel's gradient is dense, however the input is strided (Normalization.cuh).
-    data = args[1]
-    if not data.is_meta or data.is_contiguous(memory_format=suggest_memory_format(data)):
-        return recorder.run(func, args, kwargs)
+    # On meta tensors PyTorch makes what no one wants, too. The fused kernel's gradient is dense,
+    # however the input is strided (Normalization.cuh).
     args, kwargs = recorder.on_one_lane(args, kwargs)
-    found, *statistics = outputs_of(func, args, kwargs)
-    if found is not None:
+    data, wanted = args[1], args[9]
+    made = zip(outputs_of(func, args, kwargs), wanted, strict=True)
+    found, *statistics = (output if is_wanted else None for output, is_wanted in made)
+    strided = not data.is_contiguous(memory_format=suggest_memory_format(data))
+    if found is not None and data.is_meta and strided:
         found = torch.empty_like(found, memory_format=torch.contiguous_format)
     recorder.record_outputs((found, *statistics), str(func), [data], kwargs)
     return found, *statistics

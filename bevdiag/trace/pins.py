@@ -7,9 +7,12 @@ a measured run's kept voxels are of the second kind, so what was measured can be
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from bevdiag.errors import InputError
+
+_Kind = TypeVar("_Kind", bound="Assumption")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,10 @@ class Assumption:
     high: int
     used: int
     why: str
+
+    def widened(self: _Kind, other: "Assumption") -> _Kind:
+        """Return the count with the ends that it has in another scene as well."""
+        return replace(self, low=min(self.low, other.low), high=max(self.high, other.high))
 
     @property
     def spread(self) -> float:
@@ -57,8 +64,9 @@ class Pins:
             if site in own:
                 raise InputError(f"--assume {key}: the first step is pinned twice")
             own[site] = count
-        for site in {site for own in by_step.values() for site in own} - set(by_step.get(1, {})):
-            raise InputError(f"--assume {site}: pin the first step too, with {site}=COUNT")
+        for site in sites:
+            if any(site in own for own in by_step.values()) and site not in by_step.get(1, {}):
+                raise InputError(f"--assume {site}: pin the first step too, with {site}=COUNT")
         return cls(by_step)
 
     @property

@@ -3,10 +3,12 @@
 Everything counts as the device's, and every question about values is numbered, as in the trace.
 """
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,7 +28,27 @@ OTHER_SEEDS = (1, 2)
 def prepare(seed: int = SEED) -> None:
     """Settle what all real runs have in common: every core that there is for it, and a seed."""
     torch.set_num_threads(own_cores())
-    torch.manual_seed(seed)
+    seed_draws(seed)
+
+
+def seed_draws(seed: int = SEED) -> None:
+    """Have the code that runs from here on draw the same numbers each time, on the host."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """Inside, code draws as a real run does; afterwards, as if it had drawn nothing."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        seed_draws()
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
 
 
 def run_for_real(

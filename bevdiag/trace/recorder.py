@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,11 +21,28 @@ from bevdiag.memory.requests import GemmWorkspace, Request
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.known_facts import KnownColumns
 from bevdiag.trace.ledger import Ledger
-from bevdiag.trace.operands import all_meta, stored_in, tensors_in
+from bevdiag.trace.operands import (
+    StorageNotes,
+    all_meta,
+    stored_in,
+    tensors_in,
+    unrecorded,
+    written_by,
+)
 from bevdiag.trace.shapes import outputs_of
-from bevdiag.trace.unknown_values import Asked, KnownValues, Question, data_dependent
+from bevdiag.trace.unknown_values import KnownValues, Question
 
 _HOST = -1
+
+
+@cache
+def _written_by(func: Any) -> tuple[tuple[int, str], ...]:
+    """Return place and name of each argument that an operation writes into."""
+    return tuple(
+        (place, argument.name)
+        for place, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
 
 
 @cache
@@ -45,7 +62,6 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Attributes:
         notes: what had to be guessed to go on, e.g. a scalar read from a meta tensor.
-        unknown: who supplies the values that would be needed; None stops the trace there.
         watcher: hears of every operation, its arguments and its outputs.
         columns: what meta tensors hold beside features that has values.
         bare_factories_on_host: what is made from nothing and not on meta is the host's, unless
@@ -61,8 +77,9 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._live: dict[int, int] = {}
         self._refs: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._made_once: set[str] = set()
+        self._lost: StorageNotes[torch.Tensor] = StorageNotes()
         self._host_only = False
-        self.unknown: Asked | None = None
+        self.values = KnownValues()
         self.watcher: Watcher | None = None
         self.columns = KnownColumns()
         self.bare_factories_on_host = False
@@ -83,8 +100,7 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
     def mark(self, step: int, phase: Phase) -> None:
         """From here on, events belong to this step and phase."""
         super().mark(step, phase)
-        if self.unknown is not None:
-            self.unknown.begin_pass()
+        self.values.begin_pass()
         announce(f"in the {phase.value} phase of step {step}")
 
     def adopt(self, tensor: torch.Tensor, category: Category, module: str, op: str) -> None:
@@ -238,6 +254,46 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         block = self._live.get(tensor.untyped_storage()._cdata)
         return tensor.is_meta if block is None else block != _HOST
 
+    # -- values that nobody knows any more -------------------------------------------------
+
+    def lose_values(self, tensor: torch.Tensor) -> None:
+        """From here on nobody knows what is in a tensor's memory, whoever looks at it.
+
+        Operations see meta tensors in the place of those that look at it, see `as_known`.
+        """
+        if tensor.is_meta or self._lost.of(tensor) is not None:
+            return
+        self.hide(tensor)  # what was made where nobody looked is the host's
+        size = tensor.untyped_storage().nbytes()
+        memory = unrecorded(torch.empty, size, dtype=torch.uint8, device="meta")
+        self.rehome(tensor, memory)
+        self.share(memory, tensor)
+        self._lost.keep(tensor, memory)
+
+    def as_known(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the tensor; a meta tensor of the same memory where that has lost its values."""
+        memory = None if tensor.is_meta or not self._lost else self._lost.of(tensor)
+        if memory is None:
+            return tensor
+        place = tensor.storage_offset(), tensor.size(), tensor.stride()
+        seen = unrecorded(torch.empty, 0, dtype=tensor.dtype, device="meta")
+        return unrecorded(seen.set_, memory.untyped_storage(), *place)
+
+    def _lose_what_is_written(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> None:
+        """Memory with values that an operation on features writes into has none from here on."""
+        if not any(self.as_known(tensor).is_meta for tensor in tensors_in(args, kwargs)):
+            return
+        written = [args[at] if at < len(args) else kwargs.get(n) for at, n in _written_by(func)]
+        for tensor in tensors_in(written, {}):
+            self.lose_values(tensor)
+
+    def _as_known(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self.as_known(value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(self._as_known, value))
+        return value
+
     def on_device(self, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]) -> bool:
         """Whether what an operation makes from these inputs would live on the GPU.
 
@@ -260,31 +316,39 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         rule = self._rules.get(func)
         # Inside, every look at a tensor's shape would pass through the function mode above.
         with torch._C.DisableTorchFunction():
+            if func._schema.is_mutable:
+                self._lose_what_is_written(func, args, kwargs)
+            # A view of what has lost its values has none either, as it looks at the same memory.
+            if self._lost and not func.is_view:
+                args = self._as_known(args)
+                kwargs = {name: self._as_known(value) for name, value in kwargs.items()}
             outputs = (rule or type(self).run)(self, func, args, kwargs)
-            if func._schema.is_mutable and args:
-                self.columns.written(args[0])
-            if self.unknown is not None:
-                self.unknown.note(func, args, outputs)
+            for written in written_by(func, args, outputs):
+                self.columns.written(written)
+            self.values.note(func, args, outputs)
             if self.watcher is not None:
                 self.watcher(func, args, kwargs, outputs)
             return outputs
 
-    def asked(self, kind: str, value: torch.Tensor | None) -> Question | None:
-        """Count a question about values that arises right now; None where nobody counts them.
+    @property
+    def values(self) -> KnownValues:
+        """Who supplies the values that would be needed of meta tensors."""
+        return self._values
+
+    @values.setter
+    def values(self, values: KnownValues) -> None:
+        self._values = values
+        values.module = lambda: self.attribution.current_path()
+
+    def asked(self, kind: str, value: torch.Tensor) -> Question:
+        """Count a question about values that arises right now.
 
         `value` is the answer if it is no meta tensor.
         """
-        if self.unknown is None:
-            return None
-        question = self.unknown.question(kind)
-        if value is not None and not value.is_meta:
-            self.unknown.seen(question, value)
+        question = self.values.question(kind)
+        if not value.is_meta:
+            self.values.seen(question, value)
         return question
-
-    @property
-    def supplier(self) -> KnownValues | None:
-        """Who answers for meta tensors."""
-        return cast(KnownValues | None, self.unknown)
 
     def copied_to_host(
         self, tensor: torch.Tensor, dtype: torch.dtype | None = None, *, is_read: bool = True
@@ -296,13 +360,12 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         host's: training code copies what it logs, and a copy decides something only where it is
         read.
         """
+        tensor = self.as_known(tensor)
         question = self.asked("copy", tensor)
         if not tensor.is_meta:
             return None
         with self.on_host():
-            known = None
-            if self.supplier is not None and question is not None:
-                known = self.supplier.copied(tensor, question, is_read=is_read)
+            known = self.values.copied(tensor, question, is_read=is_read)
             if known is None and not is_read:
                 kept = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device="meta")
                 self.hide(kept)
@@ -310,17 +373,13 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
             made = torch.zeros(tensor.shape, dtype=dtype or tensor.dtype, device="cpu")
             return made if known is None else made.copy_(known)
 
-    def known_mask(self, func: Any, mask: torch.Tensor, question: Question | None) -> torch.Tensor:
+    def known_mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
         """Return values for a meta mask; a mask that has values is returned as it is.
 
         Raises:
             DataDependenceError: no one supplies any.
         """
-        if not mask.is_meta:
-            return mask
-        if self.supplier is None or question is None:
-            raise data_dependent(self.attribution, func)
-        return self.supplier.mask(mask, question)
+        return self.values.mask(mask, question) if mask.is_meta else mask
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation as it is and record what it makes."""

@@ -19,19 +19,31 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from bevdiag.channel import Channel, GarbledError, make_channel
-from bevdiag.children import exhausts_host
+from bevdiag.children import ending, exhausts_host
 from bevdiag.trace.host_memory import available_bytes, limit_to_available
 from bevdiag.trace.unknown_values import Question
 
-TIMEOUT_SECONDS = 240.0
-"""For one answer; centerpoint on four Waymo samples takes about a minute on two cores."""
 MAX_FLOPS = 2e13
 """About five minutes of two cores: beyond, the count that a branch decides is an interval."""
+MAX_FLOPS_OF_OTHER_SEEDS = 2e12
+"""A run that computes more up to a question is not repeated with other weights."""
+LONGEST_CPU_SECONDS = 600.0
+"""Of the thread that runs the model, for what takes time but no arithmetic that is counted.
+
+Time on the CPU, not on the clock: a busy host gives the same answers, later.
+"""
+LAST_RESORT_SECONDS = 3600.0
+"""For one answer, by the clock: of a run that stands still."""
+_LOOK_SECONDS = 1.0
+_OUT_OF_TIME = 124
+"""The exit code of a run that had its time on the CPU, as timeout(1) has it."""
+_DIED = "the process that rehearsed it died"
 _LONGEST_ANSWER = 1 << 28
 _LONGEST_MESSAGE = 300
 
@@ -74,7 +86,6 @@ class Prompter:
         self._pipe = pipe
         self._numbers: dict[Question, torch.Tensor] = {}
         self._awaited = self._next()
-        self._give(os.getpid())
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """Send the answer to a question that the run now knows."""
@@ -113,8 +124,6 @@ class Prompter:
 
 
 Run = Callable[[Prompter], None]
-LONGEST_SECONDS_OF_FIRST_SEED = 30.0
-"""A run that took longer up to a question is not repeated with other weights."""
 
 
 class _Line:
@@ -124,42 +133,24 @@ class _Line:
         self.pipe, self.theirs = make_channel()
         self.answers: dict[Question, torch.Tensor | None] = {}
         self.failure = ""
-        self.seconds = 0.0
-        self.process = 0
 
     def answer(self, question: Question) -> torch.Tensor | None:
-        if question in self.answers:
-            return self.answers[question]
-        if self.failure:
-            return None
-        begin = time.monotonic()
-        array, self.failure = self._ask(question)
-        self.seconds += time.monotonic() - begin
-        answer = self.answers[question] = None if array is None else torch.from_numpy(array)
-        return answer
+        if question not in self.answers and not self.failure:
+            array, self.failure = self._ask(question)
+            self.answers[question] = None if array is None else torch.from_numpy(array)
+        return self.answers.get(question)
 
     def _ask(self, question: Question) -> tuple[Any, str]:
         try:
             self.pipe.send(question)
-            if not self.process:
-                self.process = self.pipe.recv()
-            answer: tuple[Any, str] = self.pipe.recv(TIMEOUT_SECONDS)
+            answer: tuple[Any, str] = self.pipe.recv(LAST_RESORT_SECONDS)
         except TimeoutError:
-            self.stop()
-            return None, f"it took more than {TIMEOUT_SECONDS:g} s on the CPU"
+            return None, f"it took more than {LAST_RESORT_SECONDS:g} s"
         except GarbledError:
             return None, "the process that rehearsed it wrote over its own answer"
         except (EOFError, OSError):
-            return None, "the process that rehearsed it died (of memory?)"
+            return None, _DIED
         return answer
-
-    def stop(self) -> None:
-        """End the run, wherever it is."""
-        process, self.process = self.process, 0
-        if process:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        self.pipe.close()
 
 
 class Rehearsal:
@@ -176,7 +167,7 @@ class Rehearsal:
         self._runs = (run, *others)
         self._process = 0
         self._lines = [_Line() for _ in self._runs]
-        self._too_much = ""
+        self._refusal = ""
         if at_once:
             self._begin()
 
@@ -187,7 +178,9 @@ class Rehearsal:
             # From Python 3.12 on it warns of other threads, which the fork does without.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process = os.fork()
-        if not self._process:
+        if self._process:
+            os.setpgid(self._process, self._process)  # it is ended with all that it starts
+        else:
             for line in self._lines:
                 line.pipe.close()
             _serve(list(zip(self._runs, [line.theirs for line in self._lines], strict=True)))
@@ -197,12 +190,7 @@ class Rehearsal:
     @property
     def failure(self) -> str:
         """Why there is no answer."""
-        return self._too_much or self._lines[0].failure
-
-    @property
-    def answered(self) -> int:
-        """How many questions had an answer."""
-        return sum(answer is not None for answer in self._lines[0].answers.values())
+        return self._refusal or self._lines[0].failure
 
     def answer(self, question: Question, effort: Effort = _NONE) -> torch.Tensor | None:
         """Return the real run's values, None where it cannot say; `failure` then says why.
@@ -213,30 +201,41 @@ class Rehearsal:
         """
         first = self._lines[0]
         if question not in first.answers:
-            self._too_much = self._too_much or _too_much(effort)
-            if self._too_much:
+            self._refusal = self._refusal or _too_much(effort)
+            if self._refusal:
                 return None
             if not self._process:
                 self._begin()
-        return first.answer(question)
+        answer = first.answer(question)
+        if first.failure == _DIED and self._process:
+            self._refusal = self._end()
+        return answer
 
-    def others(self, question: Question) -> list[torch.Tensor]:
-        """Return the answers of other weights to a question that the first run answered in time."""
-        if self._lines[0].seconds > LONGEST_SECONDS_OF_FIRST_SEED:
+    def others(self, question: Question, effort: Effort = _NONE) -> list[torch.Tensor]:
+        """Return the answers of other weights to a question that the first run has answered."""
+        if effort.flops > MAX_FLOPS_OF_OTHER_SEEDS:
             return []
         answers = [line.answer(question) for line in self._lines[1:]]
         return [answer for answer in answers if answer is not None]
 
     def close(self) -> None:
         """End the real runs, wherever they are."""
-        for line in self._lines[::-1]:
-            line.stop()
+        for line in self._lines:
+            line.pipe.close()
+        if self._process:
+            self._end()
+
+    def _end(self) -> str:
+        """End the real runs, and say how the first one ended."""
         process, self._process = self._process, 0
-        if process:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(process, 0)
+        os.killpg(process, signal.SIGKILL)  # while its number is its own: it is waited for below
+        try:
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        except ChildProcessError:  # the user's code waits for whatever ends
+            return _DIED
+        if code == _OUT_OF_TIME:
+            return f"it took more than {LONGEST_CPU_SECONDS:g} s of one core's time"
+        return f"the process that rehearsed it {ending(code)}"
 
 
 def in_one_line(error: BaseException) -> str:
@@ -257,13 +256,25 @@ def _serve(runs: list[tuple[Run, Channel]]) -> None:
         (run, pipe), *others = runs
         select.select([pipe], [], [])
         if others and not os.fork():
+            pipe.close()
             _serve(others)
         # OpenMP's workers are gone, and the thread that had them would wait for them forever.
         worker = threading.Thread(target=_prompt, args=(run, pipe))
         worker.start()
-        worker.join()
+        cpu_seconds = _cpu_clock(worker)
+        while worker.is_alive() and cpu_seconds() < LONGEST_CPU_SECONDS:
+            worker.join(_LOOK_SECONDS)
+        if worker.is_alive():
+            os._exit(_OUT_OF_TIME)
     finally:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _cpu_clock(thread: threading.Thread) -> Callable[[], float]:
+    """Return what reads a thread's time on the CPU; elsewhere than on Linux, the process's."""
+    if sys.platform != "linux" or thread.ident is None:
+        return time.process_time
+    return partial(time.clock_gettime, time.pthread_getcpuclockid(thread.ident))
 
 
 def _prompt(run: Run, pipe: Channel) -> None:

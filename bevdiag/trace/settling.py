@@ -93,14 +93,16 @@ def settle(trace: Trace) -> Trace:
 
 def _events(following: _Following, blocks: Ints, previous: Ints) -> Ints:
     """Write a step down with these blocks, and those of the step before it."""
-    events = following.events.copy()
-    for chosen, numbers in (
-        (~following.is_of_before, blocks),
-        (following.is_of_before, previous),
-    ):
-        made, freed = chosen & (events >= 0), chosen & (events < 0) & (events != MARK)
-        events[made], events[freed] = numbers[events[made]], ~numbers[~events[freed]]
-    return events
+    own, of_before = (_renamed(following.events, numbers) for numbers in (blocks, previous))
+    return np.where(following.is_of_before, of_before, own)
+
+
+def _renamed(events: Ints, names: Ints) -> Ints:
+    """Return the events with another number for each block."""
+    renamed = events.copy()
+    made, freed = events >= 0, (events < 0) & (events != MARK)
+    renamed[made], renamed[freed] = names[events[made]], ~names[~events[freed]]
+    return renamed
 
 
 def _like_the_last(
@@ -119,15 +121,13 @@ def _like_the_last(
         return None
     place = np.arange(len(stream.nbytes)) - first
     place[carried] = left - first
-    own, events = np.arange(first, len(place)), stream.events[begin:].copy()
+    own, events = np.arange(first, len(place)), stream.events[begin:]
     is_of_before = np.zeros(len(events), bool)
     is_of_before[stream.freed[carried] - begin] = True
-    made, freed = events >= 0, (events < 0) & (events != MARK)
-    events[made], events[freed] = place[events[made]], ~place[~events[freed]]
     return _Following(
         own,
         stream.category[own],
-        events,
+        _renamed(events, place),
         is_of_before,
         {path: index - begin for path, index in departures.items()},
     )
@@ -156,11 +156,9 @@ def _after_the_first(
     category = stream.category[own]
     place = np.cumsum(~stays) - 1
     category[place[gradients]] = CATEGORIES.index(Category.TEMPORARY)
-    events = stream.events[begin:].copy()
-    made, freed = events >= 0, (events < 0) & (events != MARK)
-    is_left_out = np.zeros(len(events), bool)
-    is_left_out[made] = stays[events[made]]
-    events[made], events[freed] = place[events[made]], ~place[~events[freed]]
+    events = stream.events[begin:]
+    is_left_out = (events >= 0) & stays[np.maximum(events, 0)]
+    events = _renamed(events, place)
     let_go = [*left.overwritten, *left.gradients]
     at = [event - begin for event, _ in let_go]
     of_before = np.arange(len(let_go)) < len(left.overwritten)

@@ -2,8 +2,8 @@
 
 PyTorch works out the shapes of most meta operations in Python, at 0.1 to 3 ms each, which is most
 of a trace's time. A step asks for the same ones again and again, so the answers are kept. The rules
-are for what takes longest the first time, and give what PyTorch's own gives where all operands
-agree in shape, strides and type; the tests hold each against it.
+are for an optimizer's lists, which are asked for once with hundreds of operands, and give what
+PyTorch's own gives; the tests hold each against it.
 """
 
 from collections.abc import Callable
@@ -23,22 +23,6 @@ _aliasing: set[Any] = set()
 """Operations whose outputs lie in the memory of their operands."""
 
 
-def _agree(tensors: list[torch.Tensor]) -> bool:
-    """Whether all are dense meta tensors of one layout and one floating type."""
-    first = tensors[0]
-    return (
-        first.is_floating_point()
-        and first.is_contiguous()
-        and all(
-            t.is_meta
-            and t.dtype is first.dtype
-            and t.shape == first.shape
-            and t.stride() == first.stride()
-            for t in tensors
-        )
-    )
-
-
 def _foreach(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensors = args[0]
     if not all(t.is_meta and t.is_contiguous() for t in tensors):
@@ -48,43 +32,6 @@ def _foreach(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _foreach_in_place(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return None if all(t.is_meta for t in args[0]) else NotImplemented
-
-
-def _wanted(tensors: tuple[torch.Tensor, ...], mask: list[bool]) -> tuple[Any, ...]:
-    return tuple(as_meta(t) if wanted else None for t, wanted in zip(tensors, mask, strict=True))
-
-
-def _layer_norm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    data, normalized_shape = args[:2]
-    if not (data.is_meta and data.is_contiguous() and data.dtype is torch.float32):
-        return NotImplemented
-    kept = data.dim() - len(normalized_shape)
-    statistics = (*data.shape[:kept], *(1,) * len(normalized_shape))
-    return as_meta(data), data.new_empty(statistics), data.new_empty(statistics)
-
-
-def _layer_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    grad, data, _, _, _, weight, bias, mask = args
-    if not _agree([grad, data]) or weight is None or bias is None:
-        return NotImplemented
-    return _wanted((data, weight, bias), mask)
-
-
-def _batch_norm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    data, weight, training = args[0], args[1], args[5]
-    if not (training and weight is not None and data.is_meta and data.is_contiguous()):
-        return NotImplemented
-    # Statistics of a half-precision map are float32.
-    if not data.dtype is weight.dtype is torch.float32:
-        return NotImplemented
-    return as_meta(data), as_meta(weight), as_meta(weight)
-
-
-def _batch_norm_backward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    grad, data, weight = args[:3]
-    if weight is None or not _agree([grad, data]) or data.dtype is not weight.dtype:
-        return NotImplemented
-    return _wanted((data, weight, weight), args[9])
 
 
 def _overloads(names: str) -> list[Any]:
@@ -102,10 +49,6 @@ RULES: dict[Any, Shape] = {
         _foreach_in_place,
     ),
     aten._foreach_sqrt.default: _foreach,
-    aten.native_layer_norm.default: _layer_norm,
-    aten.native_layer_norm_backward.default: _layer_norm_backward,
-    aten.native_batch_norm.default: _batch_norm,
-    aten.native_batch_norm_backward.default: _batch_norm_backward,
 }
 """By operation: its outputs, or NotImplemented where PyTorch has to be asked."""
 

@@ -17,7 +17,6 @@ from bevdiag.memory.requests import StridedReduction
 from bevdiag.models import sized_ops  # noqa: F401  # registers the operator named below
 from bevdiag.trace.operands import given_arguments
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.unknown_values import data_dependent
 
 aten = torch.ops.aten
 
@@ -49,17 +48,17 @@ def sort(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> A
 
 def ranked(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     """Values and indices of a sort or topk; unknown values leave any order as good as another."""
-    source, supplier = args[0], recorder.supplier
-    if supplier is None or not source.dim():
+    source = args[0]
+    if not source.dim():
         return recorder.run(func, args, kwargs)
     if not source.is_meta:
         found = recorder.run(func, args, kwargs)
         recorder.asked("order", found[1])
         return found
-    question = supplier.question("order")
+    question = recorder.values.question("order")
     outputs = func(*args, **kwargs)
     dim = given_arguments(func, args, kwargs)["dim"] % source.dim()
-    order = supplier.order(tuple(source.shape), dim, outputs[1].shape[dim], question)
+    order = recorder.values.order(tuple(source.shape), dim, outputs[1].shape[dim], question)
     order = outputs[1] if order is None else order
     recorder.record_outputs((outputs[0], order), str(func), [source], {})
     return outputs[0], order
@@ -98,9 +97,7 @@ def _answer_distinct(recorder: Recorder, outputs: Any, dim: int | None = None) -
 def _unknown_unique(
     recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    source, supplier = args[0], recorder.supplier
-    if supplier is None:
-        raise data_dependent(recorder.attribution, func)
+    source, supplier = args[0], recorder.values
     size = supplier.distinct(source.numel(), supplier.question("distinct"), source)
     sized = torch.ops.bevdiag.unique2.default
     values, inverse = unique(recorder, sized, (source, size), {})
@@ -155,11 +152,8 @@ def _outputs(
         outputs: tuple[torch.Tensor, ...] = func(*args, **kwargs)
         _answer_distinct(recorder, outputs, dim)
         return outputs
-    supplier = recorder.supplier
-    if supplier is None:
-        raise data_dependent(recorder.attribution, func)
     rows = source.numel() if dim is None else source.shape[dim]
-    count = supplier.distinct(rows, supplier.question("distinct"))
+    count = recorder.values.distinct(rows, recorder.values.question("distinct"))
     shape = [count] if dim is None else list(source.shape)
     if dim is not None:
         shape[dim] = count
@@ -191,8 +185,7 @@ def index_put_buffers(
 
 def _places(recorder: Recorder, index: torch.Tensor) -> int:
     if index.is_meta and index.dtype is torch.bool:
-        question = recorder.asked("mask", index)
-        index = recorder.known_mask(aten.index_put.default, index, question)
+        index = recorder.known_mask(index, recorder.asked("mask", index))
     return index_count(index)
 
 

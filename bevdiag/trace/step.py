@@ -30,7 +30,6 @@ from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.optimizers import build_optimizer, clip_gradients, update
 from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.training_step import TrainingStep, copied
-from bevdiag.trace.unknown_values import KnownValues
 from bevdiag.trace.wiring import LayerRecord, Wiring
 from bevdiag.trace.wiring_batch import BatchWatch, WatchedBatch, dead_branches
 
@@ -146,8 +145,6 @@ def trace_steps(
     with without_compiler(), meta_checkpoints(), Attribution(model, leave) as attribution:
         recorder = hooks.recorder or new_recorder(attribution)
         recorder.attribution = attribution
-        if recorder.unknown is None:
-            recorder.unknown = KnownValues(attribution)
         around = AroundStep(recorder, model, options.loop)
         _load(recorder, model, batch, around, is_bare=hooks.is_bare)
         optimizer = hooks.optimizer(model) or build_optimizer(

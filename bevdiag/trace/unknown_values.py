@@ -7,12 +7,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
 
 from bevdiag.errors import NoVerdictError
-from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.known_facts import Intervals
 from bevdiag.trace.lazy_number import LazyNumber
 from bevdiag.trace.places import user_place
@@ -28,11 +28,25 @@ class Question:
     number: int
 
 
-class Asked:
-    """Numbers the questions about values that a run meets, by their place in the code.
+class DataDependenceError(NoVerdictError):
+    """A shape, a branch or an index depends on values that no one has computed."""
 
-    Every question is numbered where it arises, also those about tensors that have values: a
-    rehearsal, where all have, counts the same ones.
+
+def data_dependent(module: str, what: str) -> DataDependenceError:
+    """Return the error for an operation that is about to run in a module."""
+    return DataDependenceError(
+        f"{module or 'the detector'}: the result of {what} depends on feature values, which a run "
+        "without a GPU does not compute; the module needs a rule that states the count"
+    )
+
+
+class KnownValues:
+    """Answers what follows from the operations alone; everything else stops the trace.
+
+    A number that is only logged is never asked for. Whoever knows more answers instead.
+
+    Questions are numbered by their place in the code, where they arise, also those about tensors
+    that have values: a rehearsal, where all have, counts the same ones.
 
     Attributes:
         module: names the module that is running, for places outside of the user's code.
@@ -41,6 +55,7 @@ class Asked:
     def __init__(self) -> None:
         self.module: Callable[[], str] = str
         self._numbers: Counter[tuple[str, str, str]] = Counter()
+        self._intervals = Intervals()
 
     def begin_pass(self) -> None:
         """Count from zero: a checkpoint's recomputation asks what the forward pass asked."""
@@ -49,52 +64,19 @@ class Asked:
     def question(self, kind: str) -> Question:
         """Give a number to the question that the code asks right now."""
         module = self.module()
-        return self._numbered(kind, user_place(sys._getframe(1), module), module)
-
-    def _numbered(self, kind: str, place: str, module: str) -> Question:
-        key = kind, place, module
+        key = kind, user_place(sys._getframe(1), module), module
         self._numbers[key] += 1
         return Question(*key, self._numbers[key] - 1)
 
     def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
         """Note that an operation has run."""
+        self._intervals.note(func, args, outputs)
 
     def seen(self, question: Question, value: torch.Tensor) -> None:
         """Note that the answer was there already: nobody needs to be asked."""
 
     def overwritten(self, tensors: Iterable[Any]) -> None:
         """Note that an operator that nobody sees into may have written into these arguments."""
-
-
-class DataDependenceError(NoVerdictError):
-    """A shape, a branch or an index depends on values that no one has computed."""
-
-
-def data_dependent(attribution: Attribution, func: Any) -> DataDependenceError:
-    """Return the error for an operation that is about to run."""
-    where = attribution.current_path() or "the detector"
-    return DataDependenceError(
-        f"{where}: the result of {func} depends on feature values, which a run without a GPU does "
-        "not compute; the module needs a rule that states the count"
-    )
-
-
-class KnownValues(Asked):
-    """Answers what follows from the operations alone; everything else stops the trace.
-
-    A number that is only logged is never asked for. Whoever knows more answers instead.
-
-    Args:
-        attribution: of the trace that is stopped.
-    """
-
-    def __init__(self, attribution: Attribution | None = None) -> None:
-        super().__init__()
-        self._attribution = attribution
-        self._intervals = Intervals()
-
-    def note(self, func: Any, args: tuple[Any, ...], outputs: Any) -> None:
-        self._intervals.note(func, args, outputs)
 
     def mask(self, mask: torch.Tensor, question: Question) -> torch.Tensor:
         """Return a bool tensor with values in place of a meta one; the same for the same tensor."""
@@ -138,9 +120,8 @@ class KnownValues(Asked):
         low, high = self._intervals.of(tensor)
         if low == high:
             return low
-        return LazyNumber(
-            lambda: None, lambda _: self._stop(question), lambda: self._stop(question)
-        )
+        stop = partial(self._stop, question)
+        return LazyNumber(lambda: None, stop, stop)
 
     def size(self, tensor: torch.Tensor, question: Question, lowest: int = 0) -> int:
         """Return what `int()` returns: of a count that is assumed, `lowest` or more."""
@@ -158,11 +139,5 @@ class KnownValues(Asked):
             self._stop(question)
         return low
 
-    def _stop(self, question: Question) -> NoReturn:
-        assert self._attribution is not None
-        raise data_dependent(self._attribution, f"a {question.kind} read from features")
-
-    def question(self, kind: str) -> Question:
-        # Nobody asks where: a walk through the frames for nothing.
-        assert self._attribution is not None
-        return self._numbered(kind, "", self._attribution.current_path())
+    def _stop(self, question: Question, _: object = None) -> NoReturn:
+        raise data_dependent(question.module, f"a {question.kind} read from features")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.history import History
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
@@ -16,17 +17,25 @@ from bevdiag.prediction.result import (
     CompareReport,
     ConfigReport,
     FirstStep,
+    OutOfMemory,
     Params,
     Peak,
     Prediction,
     Scene,
-    Target,
     Variant,
 )
 from bevdiag.rules.finding import Finding
 
-_TARGET = Target(
-    gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.1", compute_capability="9.0"
+_TARGET = DeviceTarget(
+    gpu=None,
+    capacity_bytes=None,
+    torch="2.13.0",
+    cudnn=(9, 1, 0),
+    compute_capability=(9, 0),
+    multiprocessors=132,
+)
+_STOP = OutOfMemory(
+    requested_bytes=2**30, module="vfe", phase="forward", step=1, what="", message="out of memory"
 )
 _SCENE = Scene(
     source="synthetic sonar, seed 0",
@@ -66,7 +75,7 @@ def inspect_report(verdict: Verdict = Verdict.NO_BUDGET) -> Prediction:
         layers=(),
         assumptions=(),
         verdict=verdict,
-        oom=None,
+        oom=_STOP if verdict is Verdict.OVER else None,
         gpus=(),
         findings=(),
         remedies=(),
@@ -87,7 +96,7 @@ def compare_report(verdict: Verdict = Verdict.NO_BUDGET) -> CompareReport:
         largest_request_module="vfe",
         difference_bytes=0,
         verdict=verdict,
-        fits=("T4",),
+        fitting=("T4",),
     )
     return CompareReport(
         config="/somewhere/model.yaml", target=_TARGET, scene=_SCENE, variants=(variant,)

@@ -122,3 +122,11 @@ def test_the_next_command_has_the_options_that_were_given_and_no_others() -> Non
     )
     entry = OptionTexts(entry="step.py:make", gpu="h200")
     assert entry.command("inspect", None, STEP) == "bevdiag inspect --entry step.py:make"
+
+
+def test_a_snapshot_is_no_terminals_business(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["inspect", "model.yaml", "--format", "memory-viz"]) == 2
+    assert "--format memory-viz is no text: name a file with -o" in capsys.readouterr().err

@@ -30,6 +30,8 @@ def test_without_a_gpu_it_says_so_and_gives_no_verdict(
         (["none.yaml"], "none.yaml: there is no such file"),
         (["--autocast", "fp8"], "--autocast: 'fp8' is not one of off, fp16, bf16"),
         (["-o", "."], "-o: . is a folder"),
+        (["--batch-size", "2"], "--batch-size: says how a model is measured"),
+        (["--cudnn-benchmark"], "--cudnn-benchmark: says how a model is measured"),
     ],
 )
 def test_bad_usage_is_refused(

@@ -16,10 +16,11 @@ from bevdiag.cli.main import run
 from bevdiag.files import writing
 from bevdiag.files.known import forget
 from bevdiag.files.shipped import shipped_file
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.profiles import read_profile
 from bevdiag.prediction import preflight
 from bevdiag.prediction.checked import Check, Job
-from bevdiag.prediction.result import Scene, Target
+from bevdiag.prediction.result import Scene
 from bevdiag.remedies import fit
 from bevdiag.remedies.results import FitReport
 
@@ -28,7 +29,14 @@ RECORD = '{"schema": "bevdiag.baseline/1", "configs": {}}'
 MESSAGE = "CUDA out of memory. Tried to allocate 75.10 GiB. ..."
 CALLS = ("lstat", "open", "write", "fchown", "fchmod", "fsync", "close", "replace")
 
-TARGET = Target(gpu=None, capacity_bytes=2**30, torch="2", cudnn="9", compute_capability="9.0")
+TARGET = DeviceTarget(
+    gpu=None,
+    capacity_bytes=2**30,
+    torch="2",
+    cudnn=(9, 0, 0),
+    compute_capability=(9, 0),
+    multiprocessors=132,
+)
 SCENE = Scene(source="synthetic", batch_size=1, num_points=1, num_voxels=1, grid_size=(1, 1, 1))
 
 WRITERS = {

@@ -7,12 +7,20 @@ from typing import Any
 import pytest
 
 from bevdiag.cli.main import run
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.result import Plan, Scene, Target
+from bevdiag.prediction.result import Plan, Scene
 from bevdiag.remedies.results import FitReport, FixReport
 
-TARGET = Target(gpu=None, capacity_bytes=2**30, torch="2", cudnn="9", compute_capability="9.0")
+TARGET = DeviceTarget(
+    gpu=None,
+    capacity_bytes=2**30,
+    torch="2",
+    cudnn=(9, 0, 0),
+    compute_capability=(9, 0),
+    multiprocessors=132,
+)
 SCENE = Scene(source="made up", batch_size=1, num_points=1, num_voxels=1, grid_size=(1, 1, 1))
 OVER = Plan(changes=(), edits={}, verdict=Verdict.OVER, high_bytes=2**31, flops=1)
 REPORT = FixReport(config="m.yaml", target=TARGET, scene=SCENE, base=OVER)

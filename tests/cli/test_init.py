@@ -18,9 +18,8 @@ def test_it_writes_a_policy_that_the_next_command_reads(
     assert said.out == ""
     assert "bevdiag preflight" in said.err
     forget()  # that this run has written it
-    gpu = read_policy(tmp_path / "bevdiag.toml").common.gpu
-    assert gpu is not None
-    assert gpu.text == "rtx4090"
+    settings = read_policy(tmp_path / "bevdiag.toml").common.settings
+    assert settings["gpu"].text == "rtx4090"
 
 
 def test_what_is_there_stays(

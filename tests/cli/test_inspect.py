@@ -26,10 +26,15 @@ def test_the_report_is_all_that_stdout_holds(
     assert diagnosis.options == InspectOptions()
 
 
-@pytest.mark.parametrize("how", [[], ["--full"]])
+@pytest.mark.parametrize("how", [[], ["--full"], ["--html", "page.html"]])
 def test_the_verdict_waits_for_no_plans(
-    diagnosis: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, how: list[str]
+    diagnosis: Any,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: list[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     diagnosis.verdict = Verdict.OVER
     early: list[str] = []
     diagnosis.searches = lambda: early.append(capsys.readouterr().out)
@@ -133,6 +138,46 @@ def test_bad_usage_is_one_sentence(
     assert diagnosis.config is None
 
 
+@pytest.mark.parametrize("how", ["--full", "-v", "--depth 2"])
+def test_a_whole_report_has_the_evaluation(diagnosis: Any, how: str) -> None:
+    assert run(["inspect", "model.yaml", *how.split()]) == 0
+    assert diagnosis.options.evaluation
+
+
+def test_what_shows_neither_traces_neither(diagnosis: Any, tmp_path: Path) -> None:
+    shown = ["--gpu", "t4", "--format", "sarif"]
+    assert run(["inspect", "model.yaml", *shown]) == 0
+    assert (diagnosis.options.remedies, diagnosis.options.evaluation) == (False, False)
+    page = str(tmp_path / "page.html")
+    assert run(["inspect", "model.yaml", *shown, "--html", page]) == 0
+    assert diagnosis.options.remedies is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        ("--format json --full", "--full"),
+        ("--format sarif --depth 2", "--depth"),
+        ("--format github --verbose", "-v"),
+        ("--gpu t4 --format junit --remedies", "--remedies"),
+        ("--margin 10%", "--margin"),
+    ],
+)
+def test_what_has_no_effect_is_refused(
+    diagnosis: Any, capsys: pytest.CaptureFixture[str], arguments: str, option: str
+) -> None:
+    assert run(["inspect", "model.yaml", *arguments.split()]) == 2
+    assert f"error: {option}: " in capsys.readouterr().err
+    assert diagnosis.config is None
+
+
+def test_the_next_command_keeps_the_device(
+    diagnosis: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["inspect", "model.yaml", "--device", "meta"]) == 0
+    assert "$ bevdiag inspect model.yaml --device meta --full" in capsys.readouterr().out
+
+
 def test_a_snapshot_is_written_as_bytes(diagnosis: Any, tmp_path: Path) -> None:
     diagnosis.snapshot = History(entries=(), segments=())
     path = tmp_path / "step.pickle"
@@ -166,9 +211,8 @@ def test_preflight_has_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
         (["--remedies"], "--remedies: say what the step must fit"),
         (["--point-columns", "5"], "--point-columns: says how a .bin file is read"),
         (["--point-dtype", "float64"], "--point-dtype: says how a .bin file is read"),
-        (["--format", "json", "--depth", "1"], "--depth: says how much the text shows"),
-        (["--format", "github", "-v"], "--verbose: says how much the text shows"),
-        (["--margin", "10%", "--isolated"], "--margin: there is no budget to take it off"),
+        (["--format", "json", "--depth", "1"], "--depth: is of the text"),
+        (["--margin", "10%", "--isolated"], "--margin: is taken off what the step must fit"),
         (["--step", "eval", "--optimizer", "sgd"], "and --optimizer belong to training"),
     ],
 )

@@ -44,6 +44,9 @@ def test_quiet_says_nothing_when_all_pass(config, capsys):
     assert run(["preflight", str(config), "--budget", "22GiB", "-q"]) == 0
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+    Path("report.txt").write_text("of another run", encoding="utf-8")
+    assert run(["preflight", str(config), "--budget", "22GiB", "-q", "-o", "report.txt"]) == 0
+    assert "pass" in Path("report.txt").read_text(encoding="utf-8")
     assert run(["preflight", str(config), "--budget", "22MiB", "-q"]) == 1
     assert "FAIL" in capsys.readouterr().out
 
@@ -137,6 +140,7 @@ def test_json_holds_every_report(config, capsys):
         ["--policy", "absent.toml"],
         ["--baseline", "absent.json"],
         ["--margin", "nearly all"],
+        ["--tolerance", "2%"],
     ],
 )
 def test_bad_usage_is_one_sentence(config, capsys, arguments):
@@ -147,3 +151,16 @@ def test_bad_usage_is_one_sentence(config, capsys, arguments):
 def test_an_uncertain_verdict_can_be_let_pass(config):
     unmodelled = edited(config, "unmodelled.yaml", "BaseBEVBackbone", "BaseBEVBackboneV1")
     assert run(["preflight", unmodelled, "--budget", "22GiB", "--uncertain", "pass"]) == 0
+
+
+def test_the_next_command_keeps_what_was_asked(config, capsys):
+    absent = "configs/not there.yaml"
+    assert run(["preflight", absent, "--budget", "1GiB", "--isolated", "--set", "A.B=1"]) == 2
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "Next: bevdiag check 'configs/not there.yaml' --set A.B=1 --isolated"
+    )
+    unmodelled = edited(config, "unmodelled.yaml", "BaseBEVBackbone", "BaseBEVBackboneV1")
+    assert run(["preflight", unmodelled, "--budget", "22GiB", "--step", "eval"]) == 3
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "Next: bevdiag inspect unmodelled.yaml --budget 22GiB --step eval --source DIR"
+    )

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from bevdiag.cli.main import run
-from bevdiag.cli.reference import schema_names, schema_text
+from bevdiag.cli.reference import schema_text, schemas
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def test_a_document_has_several_names(capsys: pytest.CaptureFixture[str], name: 
 
 def test_all_documents_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schema"]) == 0
-    assert capsys.readouterr().out.split() == list(schema_names())
+    assert capsys.readouterr().out.split() == list(schemas())
 
 
 def test_an_unknown_document_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,10 +18,12 @@ def anchors(stride):
     }
 
 
-def anchor_head(*, strides=(8, 8), codes=7, coder=None):
+def anchor_head(*, strides=(8, 8), codes=7, coder=None, first=None):
+    classes = [anchors(stride) for stride in strides]
+    classes[0] |= first or {}
     return {
         "NAME": "AnchorHeadSingle",
-        "ANCHOR_GENERATOR_CONFIG": [anchors(stride) for stride in strides],
+        "ANCHOR_GENERATOR_CONFIG": classes,
         "TARGET_ASSIGNER_CONFIG": {
             "NAME": "AxisAlignedTargetAssigner",
             "NORM_BY_NUM_EXAMPLES": False,
@@ -49,6 +51,8 @@ def test_an_angle_as_sine_and_cosine_is_one_more_code():
     [
         ({"strides": (8, 4)}, r"one feature_map_stride for all classes, found \[4, 8\]"),
         ({"codes": 8}, "expected 7 entries, one a code of a box, found 8"),
+        ({"first": {"anchor_rotations": [0]}}, r"as many anchor_rotations .*, found \[1, 2\]"),
+        ({"first": {"anchor_bottom_heights": [0, 1]}}, r"as many anchor_bottom_heights"),
     ],
 )
 def test_anchors_that_do_not_agree(changes, message):
@@ -56,17 +60,32 @@ def test_anchors_that_do_not_agree(changes, message):
         AnchorHeadSettings.model_validate(anchor_head(**changes))
 
 
-def test_a_loss_on_decoded_boxes_needs_the_iou_branch():
-    head = {
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"iou_reg": True}, "expected an iou branch in HEAD_DICT beside it"),
+        ({"weights": 10}, "expected 8 entries, one a channel of HEAD_ORDER's branches, found 10"),
+        ({"dim": 2}, "expected 3, as a box is coded, found 2"),
+        ({"order": ["center", "center_z", "dim"]}, "expected rot among its branches"),
+    ],
+)
+def test_branches_that_do_not_agree(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        CenterHeadSettings.model_validate(center_head(**changes))
+
+
+def center_head(*, iou_reg=False, weights=8, dim=3, order=None):
+    widths = {"center": 2, "center_z": 1, "dim": dim, "rot": 2}
+    return {
         "NAME": "CenterHead",
         "CLASS_NAMES_EACH_HEAD": [["Car"]],
-        "IOU_REG_LOSS": True,
+        "IOU_REG_LOSS": iou_reg,
         "SEPARATE_HEAD_CFG": {
-            "HEAD_ORDER": ["center"],
-            "HEAD_DICT": {"center": {"out_channels": 2, "num_conv": 2}},
+            "HEAD_ORDER": order or list(widths),
+            "HEAD_DICT": {
+                name: {"out_channels": width, "num_conv": 2} for name, width in widths.items()
+            },
         },
         "TARGET_ASSIGNER_CONFIG": {"FEATURE_MAP_STRIDE": 1},
-        "LOSS_CONFIG": {"LOSS_WEIGHTS": {"code_weights": [1.0]}},
+        "LOSS_CONFIG": {"LOSS_WEIGHTS": {"code_weights": [1.0] * weights}},
     }
-    with pytest.raises(ValidationError, match="expected an iou branch in HEAD_DICT beside it"):
-        CenterHeadSettings.model_validate(head)

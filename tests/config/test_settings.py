@@ -119,8 +119,8 @@ def two_stages(strides: str, d_model: int = 128, nhead: int = 8) -> list[tuple[s
             "UPSAMPLE_STRIDES: [1, 2]",
             "UPSAMPLE_STRIDES: [2]",
             "[2]",
-            "MODEL.BACKBONE_2D.UPSAMPLE_STRIDES: expected none or at least 2 entries, one a level "
-            "of LAYER_NUMS, found 1",
+            "MODEL.BACKBONE_2D.UPSAMPLE_STRIDES: expected 2 entries, one a level of LAYER_NUMS, "
+            "found 1",
         ),
         (
             "HEAD_ORDER: [center, center_z, dim, rot]",

@@ -8,7 +8,7 @@ import pytest
 
 from bevdiag.doctor.examine import Checkup, examine
 from bevdiag.errors import ExitCode, InputError
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.doctor_report import write_doctor
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Confidence, Severity
@@ -107,6 +107,34 @@ def test_the_command_takes_a_torch_that_this_python_has_and_its_spconv(tmp_path:
     assert "spconv-cu120==2.3.6" in command  # the newest with a wheel for Python 3.8
 
 
+@pytest.mark.parametrize(
+    ("python", "driver", "command"),
+    [
+        ("3.10", "470.57", "torch==2.4.1 --index-url https://download.pytorch.org/whl/cu118"),
+        ("3.13", "470.57", "python=3.11, and there: python -m pip install --upgrade"),
+        ("3.12", "535.104.05", "torch --index-url https://download.pytorch.org/whl/cu128"),
+        ("3.8", "340.1", ""),
+    ],
+)
+def test_the_command_takes_a_torch_that_the_driver_runs(
+    tmp_path: Path, python: str, driver: str, command: str
+) -> None:
+    text = f"python=={python}\nnumpy==2.1\ntorch==2.11.0\n"
+    (found,) = _examine(tmp_path, text, driver=driver).findings
+    assert found.code == "BEV705"
+    assert command in found.command
+    assert command or not found.command
+
+
+def test_before_cuda_11_a_driver_runs_no_newer_minor_version(tmp_path: Path) -> None:
+    text = "python==3.8\nnumpy==1.20.3\ntorch==1.8.0+cu102\n"
+    (found,) = _examine(tmp_path, text, driver="418.87").findings
+    assert found.code == "BEV705"
+    assert "runs CUDA 10.1 at most" in found.message
+    assert "CUDA 10.2 needs driver 440" in found.detail[1]
+    assert _examine(tmp_path, text, driver="440.33").findings == ()
+
+
 def test_where_this_python_has_no_such_torch_another_python_is_the_way(tmp_path: Path) -> None:
     text = "python==3.8\nnumpy==1.23.5\ntorch==1.12.1+cu113\n"
     (found,) = _examine(tmp_path, text, gpu="rtx5090").findings
@@ -133,6 +161,7 @@ def test_a_torch_before_1_13_has_its_default_cuda(
         ("python==3.8\ntorch==0.4.1\n", "which CUDA torch 0.4.1 was built with"),
         ("python==3.8\ntorch==1.10.0+cu75\n", "CUDA 7.5 is not known"),
         ("python==3.8\ntorch==1.8.1+cu111\nspconv==1.2.1\n", "compiled against one torch"),
+        ("python==3.8\nnumpy==1.22\ntorch==1.10.0+cu113\nspconv-cu113==2.1.21\n", "which cumm"),
     ],
 )
 def test_what_no_table_tells_is_said_to_be_unknown(

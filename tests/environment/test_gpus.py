@@ -34,6 +34,8 @@ def _nvml(**changes: Any) -> ModuleType:
         ],
         "nvmlDeviceGetGraphicsRunningProcesses": refuse,
         "nvmlSystemGetProcessName": lambda pid: "python",
+        "nvmlDeviceGetMigMode": refuse,
+        "NVML_DEVICE_MIG_ENABLE": 1,
     }
     for name, answer in (answers | changes).items():
         setattr(module, name, answer)
@@ -54,6 +56,15 @@ def test_a_gpu_and_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         None,
         True,
     )
+
+
+def test_a_gpu_that_mig_has_cut_is_known_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    for current in (0, 1):
+        modes = _nvml(nvmlDeviceGetMigMode=lambda handle, mode=current: [mode, mode])
+        monkeypatch.setitem(sys.modules, "pynvml", modes)
+        driver = read_driver()
+        assert driver is not None
+        assert driver.gpus[0].is_partitioned is (current == 1)
 
 
 def test_no_driver_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

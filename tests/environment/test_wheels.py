@@ -64,6 +64,9 @@ def test_a_driver_runs_its_major_version_of_cuda() -> None:
     assert wheels.driver_cuda("535.104.05") == (12, 0)
     assert wheels.driver_cuda("580.65") == (13, 0)
     assert wheels.driver_cuda("390.1") == (9, 0)
+    assert wheels.driver_cuda("418.87") == (10, 1)
+    assert wheels.runs_cuda((12, 0), (12, 8))
+    assert not wheels.runs_cuda((10, 1), (10, 2))
     assert wheels.driver_cuda("new") is None
     assert wheels.first_driver((12, 4)) == 525
 
@@ -73,14 +76,3 @@ def test_a_cuda_compiles_for_a_range_of_gpus() -> None:
     assert wheels.compilable((12, 8)) == (50, 120)
     assert wheels.compilable((10, 2)) == (30, 75)
     assert wheels.compilable((8, 0)) is None
-
-
-@pytest.mark.parametrize(
-    ("limit", "capability", "index"),
-    [((12, 0), None, "cu128"), ((13, 0), 120, "cu130"), ((12, 0), 61, "cu126"), (None, None, "")],
-)
-def test_the_command_for_torch_fits_driver_and_gpu(
-    limit: tuple[int, int] | None, capability: int | None, index: str
-) -> None:
-    command = wheels.torch_command(limit, capability)
-    assert command.endswith(index or "torch")

@@ -1,5 +1,6 @@
-from bevdiag.explain.answer import Failure, FailureKind, Figure, Stack
+from bevdiag.explain.answer import Failure, Figure, Stack
 from bevdiag.explain.candidates import Case, Match, agrees, distance_of
+from bevdiag.explain.kinds import kinds
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Alloc, Phase
 
@@ -12,7 +13,7 @@ CASE = Case(stream=STREAM, target=make_target(torch="2.11.0"), assumption="")
 
 def _failure(allocated: int | None) -> Failure:
     figure = None if allocated is None else Figure("", allocated, allocated)
-    return Failure(kind=FailureKind.ALLOCATOR, sentence="", line=1, allocated=figure)
+    return Failure(kind=kinds()["allocator"], sentence="", line=1, allocated=figure)
 
 
 def _match(**known: object) -> Match:

@@ -149,3 +149,13 @@ def test_the_remedy_is_one_that_the_torch_of_the_message_reads(figures: str, adv
     text = _decoded(f"CUDA out of memory. Tried to allocate 2.00 GiB {figures}")
     assert "Fragmentation is to blame" in text
     assert advice in text
+
+
+def test_the_setting_is_named_as_the_message_names_it() -> None:
+    text = (
+        "HIP out of memory. Tried to allocate 1.16 GiB. GPU 0 has a total capacity of 15.98 GiB "
+        "of which 0 bytes is free. Of the allocated memory 13.02 GiB is allocated by PyTorch, and "
+        "1.67 GiB is reserved by PyTorch but unallocated. If reserved but unallocated memory is "
+        "large try setting PYTORCH_HIP_ALLOC_CONF=expandable_segments:True"
+    )
+    assert "PYTORCH_HIP_ALLOC_CONF=expandable_segments:True" in cause_of(read_log(text)[-1])

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import ExitCode, InputError, NoVerdictError
-from bevdiag.explain.answer import Certainty, Explanation, FailureKind
+from bevdiag.explain.answer import Certainty, Explanation
 from bevdiag.explain.explain import explain
+from bevdiag.explain.kinds import FAULT, kinds
 from bevdiag.prediction.options import InspectOptions
 
 RULES = Path(__file__).parents[1] / "rules"
@@ -161,8 +162,8 @@ def test_a_fault_of_the_environment_is_the_doctors() -> None:
 
 def test_the_last_failure_counts_whatever_its_kind() -> None:
     memory = "CUDA out of memory. Tried to allocate 2.00 GiB"
-    assert _explain(f"{memory}\n{CAT}").failure.kind is FailureKind.FAULT
-    assert _explain(f"{CAT}\n{memory}").failure.kind is FailureKind.ALLOCATOR
+    assert _explain(f"{memory}\n{CAT}").failure.kind is FAULT
+    assert _explain(f"{CAT}\n{memory}").failure.kind is kinds()["allocator"]
 
 
 def test_an_unknown_failure_is_said_to_be_unknown_with_what_was_looked_for() -> None:
@@ -171,3 +172,19 @@ def test_an_unknown_failure_is_said_to_be_unknown_with_what_was_looked_for() -> 
     assert "BEV103" in str(error.value)
     with pytest.raises(InputError, match="no message of a failure: looked for were"):
         _explain("epoch 3, loss 0.2")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_doubtful"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB\nskipped\nKeyError: 'gt_names'", True),
+        ("KeyError: 'gt_names'\nKilled", True),
+        ("KeyError: 'gt_names'\nCUDA out of memory. Tried to allocate 2.00 GiB", False),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB\nx.errors.ChildFailedError: ", False),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB\nRuntimeError: NCCL error in: x", False),
+    ],
+)
+def test_an_unknown_error_that_may_be_the_cause_is_quoted(text: str, is_doubtful: bool) -> None:
+    notes = _explain(text).notes
+    assert any("may be the cause: KeyError: 'gt_names'" in note for note in notes) == is_doubtful
+    assert is_doubtful or not notes

@@ -10,7 +10,7 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.files import known
-from bevdiag.files.reading import read_file, read_head, read_stdin_tail, read_tail
+from bevdiag.files.reading import read_file, read_part, read_stdin_tail
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +22,9 @@ def test_a_plain_file_whole_its_head_and_its_tail(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
     assert read_file(path, 10) == b"0123456789"
-    assert read_head(path, 3) == b"012"
-    assert read_tail(path, 3) == b"789"
-    assert read_tail(path, 100) == b"0123456789"
+    assert read_part(path, 3) == b"012"
+    assert read_part(path, 3, tail=True) == b"789"
+    assert read_part(path, 100, tail=True) == b"0123456789"
     (tmp_path / "link").symlink_to(path)
     assert read_file(tmp_path / "link", 10) == b"0123456789"
 
@@ -45,7 +45,7 @@ def test_a_file_without_end_is_refused() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-@pytest.mark.parametrize("read", [read_file, read_head, read_tail])
+@pytest.mark.parametrize("read", [read_file, read_part])
 def test_what_is_no_plain_file_is_refused_at_once(read, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "pipe")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bevdiag.errors import InputError
-from bevdiag.memory.sizes import parse_bytes
+from bevdiag.memory.sizes import apart, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,13 @@ def test_a_size_is_read(text, nbytes):
 def test_nonsense_is_refused_with_an_example(text):
     with pytest.raises(InputError, match="size"):
         parse_bytes(text)
+
+
+def test_sizes_that_differ_read_apart():
+    assert apart(2 * 2**30, 3 * 2**30) == ["2.00 GiB", "3.00 GiB"]
+    assert apart(16 * 2**30 - 2**20, 16 * 2**30) == ["15.999 GiB", "16.000 GiB"]
+    assert len(set(apart(2**35, 2**35 + 1))) == 2
+    assert apart(2**35, 2**35) == ["32.00 GiB", "32.00 GiB"]
 
 
 def test_a_boolean_is_no_size():

@@ -72,8 +72,8 @@ def test_an_assumed_figure_is_no_verdict_near_the_limit(gpu: str, has_doubt: boo
     assert target.capacity_bytes is not None
     known = find_gpu(gpu)
     assert (known.total_doubt_bytes > 0) is has_doubt
-    context = 0 if target.profile is not None else known.context_doubt_bytes
-    assert target.doubt_bytes == known.total_doubt_bytes + context
+    assert target.doubt_bytes == known.total_doubt_bytes + target.context_doubt_bytes
+    assert (target.context_doubt_bytes > 0) is (target.profile is None)
 
     def verdict(nbytes: int) -> Verdict:
         step = _stream(nbytes / GIB)
@@ -103,3 +103,10 @@ def test_what_blocks_may_leave_unsplit_must_stay_free() -> None:
     assert verdict(GIB) is Verdict.FITS
     assert verdict(GIB + 1) is Verdict.DEPENDS
     assert verdict(9 * GIB) is Verdict.DEPENDS
+
+
+def test_the_expected_run_must_fit_with_room_too() -> None:
+    # A larger request finds the cached block that the smaller one leaves in pieces.
+    target = make_target(torch="2.11.0", budget_bytes=8 * GIB)
+    assert judge(target, _stream(7.5), _stream(4), unsplit_bytes=GIB) is Verdict.DEPENDS
+    assert judge(target, _stream(4), _stream(4), unsplit_bytes=GIB) is Verdict.FITS

@@ -30,8 +30,9 @@ def test_parameters_are_those_of_the_reports_model(small):
 
 
 def test_flattened_heights_make_the_first_convolution_large(small):
-    bev = {"NAME": "HeightCompression", "NUM_BEV_FEATURES": 22400}
-    model = small.build(small.model(blocks=4, full_width=True, bev=bev), "meta")
+    grid, bev = (352, 16, 175), {"NAME": "HeightCompression", "NUM_BEV_FEATURES": 22400}
+    settings = small.model(grid=grid, blocks=4, full_width=True, bev=bev)
+    model = small.build(settings, "meta", data=small.data(grid))
 
     assert num_parameters(model) == 32_166_154
     assert model.backbone_2d.blocks[0][1].weight.numel() == 25_804_800
@@ -39,10 +40,8 @@ def test_flattened_heights_make_the_first_convolution_large(small):
 
 def test_declared_channels_that_are_not_real_are_named_with_both_numbers(small):
     bev = {"NAME": "HeightCompression", "NUM_BEV_FEATURES": 128}
-    model = small.build(small.model(bev=bev))
-
     with pytest.raises(ChannelMismatch) as caught:
-        model(small.batch())
+        small.build(small.model(bev=bev))
 
     assert (caught.value.declared, caught.value.found) == (128, 1280)
     assert caught.value.module == "map_to_bev_module"
@@ -56,7 +55,7 @@ def test_learned_projection_of_another_width_is_named(small):
         "INPUT_FEATURES": 640,
     }
     with pytest.raises(ChannelMismatch, match="compress_conv declares 640"):
-        small.build(small.model(bev=bev)).check_channels()
+        small.build(small.model(bev=bev))
 
 
 def test_dsvt_that_cannot_read_the_encoder_is_refused(small):

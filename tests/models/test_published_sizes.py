@@ -41,4 +41,3 @@ def test_every_module_has_the_published_size(name):
     }
     assert sizes == counted["by_module"]
     assert sum(sizes.values()) == counted["params"]
-    detector.check_channels()

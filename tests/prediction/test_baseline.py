@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import ExitCode, InputError
+from bevdiag.memory.loop import Loop
 from bevdiag.prediction.baseline import Baseline, compared, read_baseline, record
 from bevdiag.prediction.checked import Check
 
@@ -61,7 +62,7 @@ def test_shrinking_is_no_growth(check, file):
 
 
 def test_other_conditions_are_reported(check, file):
-    target = replace(check.report.target, gpu="t4", loop="EMA of the weights")
+    target = replace(check.report.target, gpu="t4", loop=Loop(ema=True))
     other = replace(check, report=replace(check.report, autocast="bf16", target=target))
     assert compared(other, read_baseline(file), file, 0.0).notes == (
         "the baseline was recorded with GPU none named, this is t4",
@@ -96,7 +97,7 @@ def test_configs_are_named_from_the_files_folder(check, tmp_path):
 def test_what_is_no_baseline_is_reported(tmp_path, text):
     path = tmp_path / "memory.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"memory\.json is no baseline") as refused:
+    with pytest.raises(InputError, match=r"memory\.json: .*expected a baseline") as refused:
         read_baseline(path)
     assert "\n" not in str(refused.value)
 

@@ -13,9 +13,9 @@ from bevdiag.memory.simulate import walk
 from bevdiag.prediction import built_in
 from bevdiag.prediction.built_in import BuiltIn
 from bevdiag.prediction.result import SCENE_SITE
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.sparse import constants
 from bevdiag.trace.kept_voxels import settle_kept_voxels
-from bevdiag.trace.scenarios import Scenario
 
 
 def test_options_stand_before_the_configs_own(small: Any) -> None:

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bevdiag.memory.catalogue import find_gpu
-from bevdiag.memory.device import DEFAULT_GPU
+from bevdiag.memory.catalogue import assumed_context
 
-CONTEXT = find_gpu(DEFAULT_GPU).context_bytes
+CONTEXT = assumed_context().nbytes
 """What a process holds beside its allocator; a budget is for both."""
 
 ROOT = Path(__file__).resolve().parents[2]

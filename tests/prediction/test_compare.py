@@ -38,7 +38,7 @@ def test_each_row_is_what_inspect_says_of_it(small: Any, compared: CompareReport
         assert row.reserved_bytes == report.peak.reserved_bytes
         assert row.params == report.params.total
         assert row.bev_channels == report.bev_channels
-        assert row.fits == tuple(g.gpu for g in report.gpus if g.verdict is Verdict.FITS)
+        assert row.fitting == tuple(g.gpu for g in report.gpus if g.verdict is Verdict.FITS)
 
 
 def test_reductions_make_few_channels(compared: CompareReport) -> None:

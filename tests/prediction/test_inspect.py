@@ -228,7 +228,7 @@ def test_batch_size_autocast_optimizer_and_compression_are_taken(small: Any) -> 
     assert report.autocast == "bf16"
     assert report.optimizer == "sgd"
     assert report.bev_channels == 128
-    assert report.target.cudnn == "9.1.0"
+    assert report.target.cudnn == (9, 1, 0)
 
 
 @pytest.mark.parametrize(

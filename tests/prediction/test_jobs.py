@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,6 @@ from bevdiag.prediction import jobs as jobs_module
 from bevdiag.prediction import target
 from bevdiag.prediction.jobs import Given, make_jobs
 from bevdiag.prediction.options import InspectOptions
-from bevdiag.prediction.target import Choice
 
 GIB = 2**30
 
@@ -17,7 +17,12 @@ GIB = 2**30
 def no_gpu(monkeypatch):
     for name in ("GPU", "BUDGET", "MARGIN", "TORCH", "CUDNN"):
         monkeypatch.delenv(f"BEVDIAG_{name}", raising=False)
-    monkeypatch.setattr(target, "gpu_at_hand", lambda: None)
+    monkeypatch.setattr(target, "gpu_at_hand", lambda options: options)
+
+
+def _h200_at_hand(options: InspectOptions) -> InspectOptions:
+    origin = "GPU 0 at hand (3 GiB free)"
+    return replace(options, gpu="h200", process_bytes=3 * GIB, origin=origin)
 
 
 def job_of(folder: Path, policy: str = "", *, isolated: bool = False, **given: str):
@@ -70,8 +75,7 @@ def test_isolated_takes_no_policy(tmp_path):
 
 
 def test_the_gpu_at_hand_is_the_budget_where_none_is_named(tmp_path, monkeypatch):
-    found = Choice(gpu="h200", process_bytes=3 * GIB, origin="GPU 0 at hand (3 GiB free)")
-    monkeypatch.setattr(target, "gpu_at_hand", lambda: found)
+    monkeypatch.setattr(target, "gpu_at_hand", _h200_at_hand)
     job = job_of(tmp_path, margin="1GiB")
     assert (job.options.gpu, job.options.process_bytes) == ("h200", 2 * GIB)
     assert job.budget == "GPU 0 at hand (3 GiB free) less a margin of 1GiB"
@@ -114,8 +118,7 @@ def test_a_file_is_read_once_for_all_its_configs(tmp_path, monkeypatch):
 
 
 def test_the_first_place_that_names_memory_decides_gpu_and_budget(tmp_path, monkeypatch):
-    found = Choice(gpu="h200", process_bytes=3 * GIB, origin="GPU 0 at hand (3 GiB free)")
-    monkeypatch.setattr(target, "gpu_at_hand", lambda: found)
+    monkeypatch.setattr(target, "gpu_at_hand", _h200_at_hand)
     monkeypatch.setenv("BEVDIAG_GPU", "a10")
     policy = 'gpu = "l4"\nbudget = "20GiB"'
 
@@ -137,10 +140,11 @@ def test_the_first_place_that_names_memory_decides_gpu_and_budget(tmp_path, monk
     [
         ({"gpu": ""}, "--gpu: GPU '' is not in the catalogue"),
         ({"budget": ""}, "--budget: '' is no size"),
-        ({"margin": "10%"}, "--margin: there is no budget to take it off"),
+        ({"margin": "10%"}, "--margin: is taken off what the step must fit"),
         ({"gpu": "a100"}, "a100-40gb or a100-80gb"),
         ({"gpu": "V100"}, "v100-16gb or v100-32gb"),
         ({"gpu": "h100"}, "h100-80gb"),
+        ({"gpu": "NVIDIA"}, "'NVIDIA' is not in the catalogue"),
         ({"budget": "22"}, "has no unit: write it like 22GiB"),
     ],
 )

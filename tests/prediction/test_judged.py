@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+from typing import Any
+
 from bevdiag.memory.device import make_target
 from bevdiag.memory.events import Category, EventStream, Phase
 from bevdiag.memory.history import saved_bytes_by_module
 from bevdiag.memory.simulate import simulate
-from bevdiag.prediction.judged import peak_of
+from bevdiag.prediction.judged import judged
 from bevdiag.prediction.predicted import layers_of
-from bevdiag.prediction.result import Holder
+from bevdiag.prediction.result import Holder, Peak
+from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.wiring import LayerRecord
 
 from ..streams import Move, free, make, mark, stream
@@ -15,6 +19,13 @@ MIB = 2**20
 
 def _step(*forward: Move) -> EventStream:
     return stream(mark(1), *forward, mark(1, Phase.BACKWARD), mark(1, Phase.OPTIMIZER))
+
+
+def _peak(expected: EventStream, **ends: EventStream) -> Peak:
+    """The peak of a step, with others at its ends where they are given."""
+    streams = {Scenario.EXPECTED: expected, **{Scenario(end): step for end, step in ends.items()}}
+    traces: Any = {end: SimpleNamespace(stream=step) for end, step in streams.items()}
+    return judged(traces, TARGET).peak()
 
 
 def test_saved_bytes_are_what_the_forward_leaves_alive_with_children() -> None:
@@ -46,8 +57,7 @@ def test_blocks_alike_are_one_holder_and_the_largest_comes_first() -> None:
         make(2 * MIB, "b"),
         make(2 * MIB, "b", op="exp"),
     )
-    profile = simulate(step, TARGET)
-    peak = peak_of(profile, profile, profile)
+    peak = _peak(step)
     assert peak.holders[0] == Holder(
         nbytes=4 * MIB,
         category="activation",
@@ -64,17 +74,16 @@ def test_blocks_alike_are_one_holder_and_the_largest_comes_first() -> None:
 
 def test_each_large_block_may_cost_a_remainder() -> None:
     step = _step(make(4 * MIB, "a"), make(3 * MIB, "a"), make(MIB, "a"))
-    profile = simulate(step, TARGET)
-    peak = peak_of(profile, profile, profile)
+    peak = _peak(step)
     assert peak.high_bytes == peak.allocated_bytes + 2 * MIB
 
 
 def test_a_range_holds_the_expected_peak_whatever_its_ends_say() -> None:
-    large, small = (simulate(_step(make(nbytes, "a")), TARGET) for nbytes in (4 * MIB, 2 * MIB))
-    peak = peak_of(small, large, small)
+    large, small = (_step(make(nbytes, "a")) for nbytes in (4 * MIB, 2 * MIB))
+    peak = _peak(small, low=large, high=small)
     assert peak.low_bytes == peak.allocated_bytes == 2 * MIB
     assert peak.high_bytes == 3 * MIB
-    peak = peak_of(small, small, large)
+    peak = _peak(small, low=small, high=large)
     assert (peak.low_bytes, peak.high_bytes) == (2 * MIB, 5 * MIB)
 
 

@@ -11,7 +11,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.result import Evaluation, Prediction
 from bevdiag.remedies.fit import fit
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.inspect_report import write_inspect
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.checks import fixes_of
@@ -69,7 +69,6 @@ def test_the_full_report_says_which_step_is_the_larger(both: Prediction) -> None
     assert "larger than the training step" in sentence(replace(both, evaluation=larger))
     refused = replace(both, evaluation=Evaluation(refusal="it reads 'gt_boxes'"))
     assert "not traced: it reads 'gt_boxes'" in sentence(refused)
-    assert "--full says whether" in sentence(replace(both, evaluation=None))
 
 
 def test_a_model_that_cannot_evaluate_is_trained_all_the_same() -> None:

@@ -1,13 +1,16 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bevdiag.prediction.built_in import BuiltIn
+from bevdiag.prediction.options import InspectOptions
+from bevdiag.prediction.predicted import source_of
 from bevdiag.remedies.sets import with_fix
 from bevdiag.rules.checks import fixes_of
+from bevdiag.rules.declared import height_strides
 from bevdiag.rules.finding import Fix, Price
-from bevdiag.rules.height import height_factors
 
 ALL = {
     "voxel-xy-2",
@@ -97,13 +100,21 @@ def test_a_model_that_voxelizes_itself_has_no_voxels_to_spare(
     [(1, []), (2, [2]), (10, [2, 5]), (175, [5, 5, 7]), (64, [8, 8]), (41, [2, 3, 7])],
 )
 def test_heights_are_brought_down_to_one(height: int, strides: list[int]) -> None:
-    assert height_factors(height) == strides
+    assert height_strides(height) == strides
 
 
 @pytest.mark.parametrize("height", range(1, 200))
 def test_no_stride_is_large_and_one_level_is_left(height: int) -> None:
-    strides = height_factors(height)
+    strides = height_strides(height)
     assert all(2 <= stride <= 8 for stride in strides)
     for stride in strides:
         height = -(-height // stride)
     assert height == 1
+
+
+def test_voxels_get_no_taller_than_the_backbones_strides_take() -> None:
+    config = Path(__file__).parents[1] / "rules" / "second.yaml"
+    source = source_of(config, InspectOptions(device="meta"))
+    assert source.config is not None
+    assert source.config.data.grid_size[2] == 40
+    assert not any(fix.group == "voxel-z" for fix in fixes_of(source))

@@ -78,7 +78,7 @@ def compared(over: Prediction) -> CompareReport:
         largest_request_module=FIRST_CONV,
         difference_bytes=0,
         verdict=Verdict.OVER,
-        fits=("H200", "B200"),
+        fitting=("H200", "B200"),
     )
     smaller = replace(
         base,
@@ -105,7 +105,7 @@ def compared(over: Prediction) -> CompareReport:
         largest_request_module="",
         difference_bytes=None,
         verdict=Verdict.UNKNOWN,
-        fits=(),
+        fitting=(),
         error="INPUT_FEATURES is missing",
     )
     return CompareReport(

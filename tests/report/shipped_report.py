@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bevdiag.errors import Location
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.events import Phase
 from bevdiag.memory.profile import PhaseUse
 from bevdiag.memory.verdict import GpuFit, Verdict
@@ -18,7 +19,6 @@ from bevdiag.prediction.result import (
     Plan,
     Prediction,
     Scene,
-    Target,
     TimelinePoint,
 )
 from bevdiag.rules.finding import Finding, Fix, Price, Severity
@@ -28,12 +28,13 @@ from .shipped_wiring import shipped_wiring
 GIB = 2**30
 FIRST_CONV = "backbone_2d.blocks.0.1"
 KEPT = "backbone_3d.focal_encoder.kept_voxels"
-TARGET = Target(
+TARGET = DeviceTarget(
     gpu="A100-80GB",
     capacity_bytes=85_094_367_232,
     torch="2.13.0",
-    cudnn="9.1",
-    compute_capability="8.0",
+    cudnn=(9, 1, 0),
+    compute_capability=(8, 0),
+    multiprocessors=132,
 )
 _SCENE = Scene(
     source="synthetic sonar, seed 0",

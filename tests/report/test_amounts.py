@@ -1,6 +1,7 @@
 import pytest
 
 from bevdiag.report.amounts import (
+    format_apart,
     format_bytes,
     format_count,
     format_difference,
@@ -10,6 +11,11 @@ from bevdiag.report.amounts import (
 )
 
 GIB = 2**30
+
+
+def test_amounts_that_differ_read_apart() -> None:
+    assert format_apart(5 * GIB, 5 * GIB + 2**20) == ["5.000 GiB", "5.001 GiB"]
+    assert format_apart(900, 2**20) == ["900 B", "1.0 MiB"]
 
 
 @pytest.mark.parametrize(

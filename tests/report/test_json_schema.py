@@ -18,10 +18,10 @@ from bevdiag.explain.answer import (
     Certainty,
     Explanation,
     Failure,
-    FailureKind,
     Figure,
     OtherProcess,
 )
+from bevdiag.explain.kinds import kinds
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.baseline import Baseline, BaselineEntry
 from bevdiag.report.as_json import as_json
@@ -88,7 +88,7 @@ def test_an_environment():
 def test_an_explanation(over):
     figure = Figure("75.10 GiB", 1, 2)
     failure = Failure(
-        kind=FailureKind.ALLOCATOR,
+        kind=kinds()["allocator"],
         sentence="x",
         line=1,
         requested=figure,

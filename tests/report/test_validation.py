@@ -6,7 +6,7 @@ import pytest
 
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
 from bevdiag.report.as_json import as_json
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.prose import rendered
 from bevdiag.report.validation import (
     validation_markdown,

@@ -35,3 +35,31 @@ def test_a_module_of_a_known_name_may_make_other_channels_in_a_repository() -> N
 def test_the_trace_decides(ran: bool, failure: str) -> None:
     found = _of_map(source_findings(read_document(CONFIG), None, ran=ran, failure=failure))
     assert [finding.severity for finding in found] == ([] if ran else [Severity.ERROR])
+
+
+@pytest.mark.parametrize("code", ["BEV010", "BEV011", "BEV206", "BEV110"])
+def test_what_openpcdet_s_code_would_stop_at_is_no_error_of_another_code(code: str) -> None:
+    config = CONFIG.parents[1] / code / "bad.yaml"
+    document = read_document(config)
+    (known,) = (f for f in check_config(config, document) if f.code == code)
+    assert known.stops
+    found = source_findings(document, None, ran=False, failure="KeyError: 'x'")
+    (derived,) = (f for f in found if f.code == code)
+    assert derived.severity is Severity.WARNING
+    assert not derived.stops
+
+
+@pytest.mark.parametrize("code", ["BEV010", "BEV011", "BEV104"])
+def test_what_a_trace_does_not_show_is_found_though_the_step_ran(code: str) -> None:
+    document = read_document(CONFIG.parents[1] / code / "bad.yaml")
+    (found,) = (f for f in source_findings(document, None, ran=True) if f.code == code)
+    assert (found.severity, found.stops) == (Severity.WARNING, False)
+    assert "did not confirm it" in found.detail[-1]
+
+
+@pytest.mark.parametrize("name", ["BEV101/bad.yaml", "BEV110/bad_moved.yaml"])
+def test_what_stops_nothing_is_found_though_the_step_ran(name: str) -> None:
+    path = CONFIG.parents[1] / name
+    document = read_document(path)
+    codes = [f.code for f in source_findings(document, None, ran=True)]
+    assert path.parent.name in codes

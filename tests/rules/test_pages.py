@@ -9,7 +9,7 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.rules.codes import CODES
-from bevdiag.rules.pages import PARTS, codes_for, find_code, last_match, rule_page, signatures
+from bevdiag.rules.pages import PARTS, codes_for, find_code, rule_page
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -102,29 +102,23 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "part", "code"), CASES)
 def test_a_text_is_mapped_to_its_rule(text: str, part: str, code: str) -> None:
-    assert code in codes_for(text, part)
-    assert last_match(f"epoch 1\n{text}\n") is not None
+    assert code in codes_for(f"epoch 1\n{text}\n", part or None)
 
 
 @pytest.mark.parametrize("text", ["", "loss: 0.3", "ValueError: 3 is too many", "N > 0 holds"])
 def test_what_no_rule_knows(text: str) -> None:
-    assert codes_for(text, "") == ()
-    assert last_match(text) is None
+    assert codes_for(text, None) == ()
 
 
 def test_a_text_of_another_part_counts_only_where_nothing_else_does() -> None:
     text = "expected input[1, 4, 5, 6] to have 3 channels, but got 4 channels instead"
     assert codes_for(text, "backbone_2d") == ("BEV201",)
     assert codes_for(text, "map_to_bev_module") == ("BEV202",)
-    assert {"BEV201", "BEV202"} <= set(codes_for(text, ""))
+    assert {"BEV201", "BEV202"} <= set(codes_for(text, None))
+    assert codes_for(text, "") == ()
 
 
 def test_a_terminals_line_breaks_do_not_matter() -> None:
     assert codes_for("Sizes of tensors\nmust match except in\ndimension 1", "backbone_2d") == (
         "BEV103",
     )
-
-
-def test_a_hostile_text_takes_no_longer() -> None:
-    assert last_match("expected input" * 20_000) is None
-    assert all(one.pattern.pattern for one in signatures())

@@ -17,7 +17,13 @@ from bevdiag.rules.budget import budget_depends_on_values, over_budget, within_m
 from bevdiag.rules.checks import step_findings
 from bevdiag.rules.finding import Finding, Severity, StepEvidence
 from bevdiag.rules.height import densified_volume, height_flatten_blowup
-from bevdiag.rules.holders import focal_growth, padded_voxel_features, peak_dominated_by_one_block
+from bevdiag.rules.holders import (
+    attention_maps,
+    focal_growth,
+    padded_voxel_features,
+    peak_dominated_by_one_block,
+    unbounded_dynamic_voxels,
+)
 from bevdiag.rules.index_limits import convolution_beyond_32_bit
 from bevdiag.rules.traced import (
     parameters_not_optimized,
@@ -158,6 +164,14 @@ def test_a_budget(evidence: StepEvidence, verdict: Verdict, code: str | None) ->
         assert "22.00 GiB" in finding.message
 
 
+def test_figures_that_differ_do_not_read_alike(evidence: StepEvidence) -> None:
+    reserved = evidence.profile.max_reserved_bytes
+    target = replace(evidence.target, capacity_bytes=reserved - 2**20)
+    (finding,) = _found(over_budget, replace(evidence, target=target, verdict=Verdict.OVER))
+    _, _, _, taken, _, _, usable, *_ = finding.message.split()
+    assert float(usable) < float(taken)
+
+
 def test_no_budget(evidence: StepEvidence) -> None:
     assert _found(over_budget, replace(evidence, verdict=Verdict.OVER)) == []
     assert _found(budget_depends_on_values, replace(evidence, verdict=Verdict.DEPENDS)) == []
@@ -196,7 +210,7 @@ def _padded(evidence: StepEvidence, saved_bytes: int, points_each: int) -> StepE
 
 @pytest.mark.parametrize(
     ("saved_bytes", "points_each", "fires"),
-    [(2 * GIB, 1, True), (2 * GIB, 8, False), (GIB // 2, 1, False)],
+    [(2 * GIB, 1, True), (2 * GIB, 8, False), (GIB // 2, 1, False), (3 * GIB // 2, 4, False)],
 )
 def test_padding(evidence: StepEvidence, saved_bytes: int, points_each: int, fires: bool) -> None:
     found = _found(padded_voxel_features, _padded(evidence, saved_bytes, points_each))
@@ -234,6 +248,47 @@ def test_a_dense_volume(
     for finding in found:
         assert "2.00 GiB, held 2 times at once" in finding.message
         assert f"{900 / 8000:.1%} of occupied cells" in finding.message
+
+
+def test_what_focal_modules_before_other_layers_keep_is_not_the_volumes(
+    evidence: StepEvidence,
+) -> None:
+    model = evidence.config.model.model_copy(update={"backbone_3d": None})
+    config = replace(evidence.config, model=model)
+    volume = make(2 * GIB, "map_to_bev_module", shape=(1, 128, 10, 20, 40))
+    elsewhere = replace(_with_events(evidence, volume), config=config)
+    (finding,) = _found(densified_volume, elsewhere)
+    assert "occupied" not in finding.message
+
+
+# -- BEV303 and BEV309 --------------------------------------------------------------------------
+
+
+def test_sampled_points_bound_the_voxels(evidence: StepEvidence) -> None:
+    data = evidence.config.data.model_copy(update={"max_voxels": None})
+    dynamic = replace(evidence, config=replace(evidence.config, data=data))
+    assert [f.code for f in _found(unbounded_dynamic_voxels, dynamic)] == ["BEV303"]
+    key = ("DATA_CONFIG", "DATA_PROCESSOR", "sample_points")
+    steps = dynamic.document.get("DATA_CONFIG.DATA_PROCESSOR")
+    sampled = (*steps, {"NAME": "sample_points", "NUM_POINTS": {"train": 9, "test": 9}})
+    document = dynamic.document.edited({key[:2]: sampled})
+    assert _found(unbounded_dynamic_voxels, replace(dynamic, document=document)) == []
+
+
+def _held(evidence: StepEvidence, op: str, shape: tuple[int, ...]) -> StepEvidence:
+    (block, *_) = evidence.profile.holders
+    block = block._replace(nbytes=2 * GIB, alloc=block.alloc._replace(op=op, shape=shape))
+    return replace(evidence, profile=replace(evidence.profile, holders=(block,)))
+
+
+def test_attention_maps_are_counted_over_samples_and_heads(evidence: StepEvidence) -> None:
+    (finding,) = _found(attention_maps, _held(evidence, "aten._softmax.default", (2, 8, 36, 36)))
+    assert "16 matrices of 36 x 36" in finding.message
+
+
+def test_the_loss_of_a_map_of_classes_is_no_attention(evidence: StepEvidence) -> None:
+    loss = _held(evidence, "aten._log_softmax.default", (2, 20, 900, 900))
+    assert _found(attention_maps, loss) == []
 
 
 # -- BEV307 -------------------------------------------------------------------------------------
@@ -308,6 +363,15 @@ def test_parameters_that_are_never_updated(evidence: StepEvidence) -> None:
     assert (finding.code, finding.module) == ("BEV602", "a.b")
     assert "1,024 parameters in 2 tensors" in finding.message
     assert "adam_onecycle" in finding.message
+
+
+def test_an_optimizer_that_was_not_given_parameters_is_not_said_to_collect_leaves(
+    evidence: StepEvidence,
+) -> None:
+    trace = replace(evidence.trace, params_not_optimized={"a.b.weight": 1000})
+    (finding,) = _found(parameters_not_optimized, replace(evidence, trace=trace, optimizer="AdamW"))
+    assert "the optimizer was not given a.b.weight" in finding.message
+    assert "leaf" not in finding.message
 
 
 def test_parameters_that_are_all_updated(evidence: StepEvidence) -> None:

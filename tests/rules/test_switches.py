@@ -1,9 +1,17 @@
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bevdiag.rules.switches import KeyRead, keys_read
+from bevdiag.config import read_document
+from bevdiag.memory.events import Phase
+from bevdiag.memory.verdict import Verdict
+from bevdiag.rules.switches import KeyRead, checkpoint_candidate, keys_read
+
+from ..streams import make, mark, stream
+
+RULES = Path(__file__).parent
 
 WANTED = re.compile("ckpt", re.IGNORECASE)
 
@@ -44,3 +52,31 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     (tmp_path / "code.py").write_text("raise SystemExit(cfg.CKPT)")
     (tmp_path / "binary.py").write_bytes(b"\xff\xfeckpt")
     assert keys_read(tmp_path, WANTED) == (KeyRead("CKPT", "", False),)
+
+
+@pytest.mark.parametrize(
+    ("stack", "is_on", "named"),
+    [
+        ("backbone_3d.dsvt.stages", False, True),
+        ("backbone_3d.dsvt.stages", True, False),
+        ("backbone_3d.focal_encoder", False, False),
+        ("backbone_2d.blocks", False, False),
+    ],
+)
+def test_the_switch_of_dsvt_is_named_for_its_own_blocks(
+    stack: str, is_on: bool, named: bool
+) -> None:
+    switch = ("MODEL", "BACKBONE_3D", "DSVT", "ues_checkpoint")
+    document = read_document(RULES / "focal_dsvt.yaml").edited({switch: is_on})
+    trace = SimpleNamespace(
+        stream=stream(mark(1), make(100, f"{stack}.0"), mark(1, Phase.BACKWARD)),
+        layers=(SimpleNamespace(name=stack, has_children=True),),
+    )
+    evidence = SimpleNamespace(
+        document=document,
+        trace=trace,
+        verdict=Verdict.OVER,
+        profile=SimpleNamespace(peak=SimpleNamespace(allocated_bytes=120)),
+    )
+    (finding,) = checkpoint_candidate(evidence)  # type: ignore[arg-type]
+    assert ("MODEL.BACKBONE_3D.DSVT.ues_checkpoint: true" in finding.message) == named

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import asdict
 
 import numpy as np
@@ -73,6 +74,9 @@ def test_what_cannot_be_used_is_refused(tmp_path, change, words) -> None:
 def test_a_missing_or_foreign_file_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_statistics(tmp_path / "none.json")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="this is a pipe"):  # which nobody writes to
+        read_statistics(tmp_path / "pipe")
     (tmp_path / "other.json").write_text("[1, 2")
     with pytest.raises(InputError, match="bevdiag scene measure"):
         read_statistics(tmp_path / "other.json")

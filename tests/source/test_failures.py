@@ -16,7 +16,7 @@ from bevdiag.source.dialects.mmcv1 import infos
 from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.protocol import loss_in
 from bevdiag.source.downloads import NoWeights
-from bevdiag.source.failures import Remedy, as_failure, exits_reported, failed, with_findings
+from bevdiag.source.failures import Remedy, as_failure, exits_reported, failed, failures_reported
 from bevdiag.source.simulated_gpu import SimulatedGpu
 from bevdiag.source.state import begin
 from bevdiag.source.stubs import inert
@@ -71,8 +71,12 @@ def test_what_was_written_before_the_step_failed_is_reported_too(trace_repo: Tra
 
 
 def test_many_findings_are_counted() -> None:
-    failure = str(with_findings(NoVerdictError("it stops"), ["a", "b", "a", "c", "d", "e", "d"]))
-    assert failure == "it stops; before that, a; b; c; 2 more"
+    with (
+        pytest.raises(NoVerdictError) as caught,
+        failures_reported(["a", "b", "a", "c", "d", "e", "d"]),
+    ):
+        raise NoVerdictError("it stops")
+    assert str(caught.value) == "it stops; before that, a; b; c; 2 more"
 
 
 def test_a_message_is_one_line() -> None:
@@ -92,7 +96,7 @@ def _exit() -> None:
 def _recorder() -> Recorder:
     values = AssumedValues(Scenario.EXPECTED, {})
     recorder = new_recorder(Attribution(nn.Module()))
-    recorder.unknown = values
+    recorder.values = values
     begin(SimulatedGpu(recorder, values))
     return recorder
 
@@ -101,7 +105,8 @@ def _write_into_constants() -> None:
     recorder = _recorder()
     with recorder, recorder.for_device():
         canvas = torch.zeros(4)
-    mixed_values.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
+    features = torch.empty(4, device="meta", requires_grad=True)
+    mixed_values.make_writable(recorder, canvas, [features])
 
 
 def _refuse(*_: object) -> None:

@@ -117,9 +117,10 @@ def test_a_given_size_is_kept(running: Recorder) -> None:
     assert dense.shape == (9, 6)
 
 
-def test_indices_need_no_values_where_the_size_is_given(running: Recorder) -> None:
+@pytest.mark.parametrize("device", ["meta", "cuda"])
+def test_indices_need_no_values_where_the_size_is_given(device: str, running: Recorder) -> None:
     indices = torch.empty(2, 4, dtype=torch.int64, device="meta")
-    values = torch.empty(4, device="meta")
+    values = torch.ones(4, device=device)
     dense = torch.sparse_coo_tensor(indices, values, size=(9, 6)).to_dense()
     assert (dense.is_meta, dense.shape) == (True, (9, 6))
 

@@ -11,9 +11,9 @@ from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.loop import Loop
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.source import run
 from bevdiag.trace.alternatives import TracedStep
-from bevdiag.trace.scenarios import Scenario
 from tests.source.tracing import trace_source
 
 Trace = Callable[..., TracedStep]

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from bevdiag.memory.events import EventStream
-from bevdiag.source import mixed_values
 from bevdiag.source.simulated_gpu import FEATURES, SimulatedGpu, is_cuda
 from bevdiag.source.state import begin
 from bevdiag.trace import operands
@@ -79,7 +78,7 @@ def recorder() -> Recorder:
 @pytest.fixture
 def gpu(recorder: Recorder) -> Iterator[SimulatedGpu]:
     values = AssumedValues(Scenario.EXPECTED, {})
-    recorder.unknown = values
+    recorder.values = values
     mode = SimulatedGpu(recorder, values)
     with recorder, mode:
         yield mode
@@ -182,13 +181,16 @@ def test_a_copy_that_is_only_logged_decides_nothing(
     assert any("features copied to the host" in sentence for sentence in gpu.values.open)
 
 
-def test_a_copy_that_is_kept_among_values_leaves_the_step_without_an_upper_end(
+def test_a_copy_that_is_kept_among_values_matters_where_it_is_read(
     gpu: SimulatedGpu, user: dict[str, User], recorder: Recorder
 ) -> None:
     kept = torch.zeros(3)
     kept[0] = user["to_host"](torch.empty((), device="meta"))
+    assert not recorder.is_device(kept)
     assert isinstance(gpu.values, AssumedValues)
-    assert any("are kept in a tensor" in sentence for sentence in gpu.values.open)
+    assert not gpu.values.open
+    assert user["to_numpy"](kept).tolist() == [0, 0, 0]
+    assert any("features copied to the host" in sentence for sentence in gpu.values.open)
 
 
 def test_a_mask_with_values_picks_its_rows_of_features(
@@ -286,21 +288,110 @@ def test_what_features_are_written_into_has_no_values(gpu: SimulatedGpu, name: s
     assert table.is_meta
 
 
-def test_a_view_that_others_hold_cannot_give_up_its_values(
-    gpu: SimulatedGpu, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+WAYS: dict[str, Callable[[torch.Tensor, torch.Tensor], object]] = {
+    "a slice": lambda table, ids: table[:2].copy_(ids[:2]),
+    "a slice of a row": lambda table, ids: table.view(1, 4)[0][:2].add_(ids[:2]),
+    "an item of a slice": lambda table, ids: table[1:].__setitem__(0, ids[0]),
+    "a mask of a slice": lambda table, ids: table[:].masked_fill_(ids > 0, 1),
+    "unbind": lambda table, ids: table.view(2, 2).unbind(0)[0].copy_(ids[:2]),
+    "as_strided": lambda table, ids: torch.as_strided(table, (2,), (1,)).copy_(ids[:2]),
+    "another type": lambda table, ids: table.view(torch.float64).copy_(ids),
+    "data": lambda table, ids: table.data.copy_(ids),
+    "detach": lambda table, ids: table.detach().add_(ids),
+    "data =": lambda table, ids: setattr(table, "data", ids),
+    "out": lambda table, ids: torch.add(ids, 1, out=table),
+    "several out": lambda table, ids: torch.sort(ids, out=(table, torch.zeros_like(table))),
+    "a list": lambda table, ids: torch._foreach_copy_([table], [ids]),
+    "a function": lambda table, ids: torch.index_put_(table, (torch.tensor([0]),), ids[:1]),
+    "a number": lambda table, ids: torch.fill_(table, ids[0]),
+    "an index": lambda table, ids: table.__setitem__(ids, 1),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("held", [False, True])
+def test_what_features_are_written_into_has_no_values_whoever_looks(
+    gpu: SimulatedGpu, recorder: Recorder, way: str, held: bool
+) -> None:
+    ids = torch.empty(4, dtype=torch.long, device="meta")
+    table = torch.zeros(4, dtype=torch.long, device="cuda")
+    block = recorder.block_of(table)
+    others = [table.view(2, 2), table.detach()] if held and way != "data =" else []
+    WAYS[way](table, ids)
+    assert table.shape == (4,)
+    for tensor in (table, *others):
+        assert recorder.as_known(tensor).is_meta
+        assert tensor.is_meta
+        assert way == "data =" or recorder.block_of(tensor) == block
+        assert torch.nonzero(tensor > 0).is_meta is False  # somebody was asked for the mask
+    assert isinstance(gpu.values, AssumedValues)
+    assert len(gpu.values.assumptions) == 1
+    before = recorder.position
+    del table, tensor, others
+    if way != "data =":
+        assert recorder.take_frees(before) == [block]
+
+
+def test_what_has_lost_its_values_on_the_host_stays_the_host_s(
+    gpu: SimulatedGpu, recorder: Recorder
+) -> None:
+    kept, features = torch.zeros(4), torch.empty(2, device="meta")
+    before = recorder.position
+    kept[:2].copy_(features)
+    doubled = kept * 2
+    assert doubled.is_meta
+    assert not recorder.is_device(doubled)
+    assert recorder.position == before
+
+
+NUMBERS: dict[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
+    "a product": lambda table, number: table * number,
+    "a limit": lambda table, number: table.clamp(max=number),
+    "a comparison": lambda table, number: table > number,
+    "an item": lambda table, number: (table.__setitem__(0, number), table)[1],
+    "in place": lambda table, number: table.add_(number),
+    "a part": lambda table, number: (table[1:].fill_(number), table)[1],
+}
+
+
+@pytest.mark.parametrize("way", NUMBERS)
+def test_what_is_computed_with_a_number_of_features_has_no_values(
+    gpu: SimulatedGpu, recorder: Recorder, way: str
+) -> None:
+    features, table = torch.empty(3, device="meta"), torch.zeros(4, device="cuda")
+    with cuda_functions(recorder, None), gpu:
+        assert NUMBERS[way](table, features.sum().item()).is_meta
+
+
+def test_gradients_pass_through_a_part_that_features_are_written_into(gpu: SimulatedGpu) -> None:
+    canvas = torch.zeros(2, 4, device="cuda")
+    features = torch.empty(4, device="meta", requires_grad=True)
+    canvas[0][1:].copy_(features[1:])
+    (canvas * 2).sum().backward()
+    assert features.grad is not None
+
+
+def test_gradients_cannot_pass_through_a_part_that_others_look_at(
+    gpu: SimulatedGpu, recorder: Recorder
 ) -> None:
     from bevdiag.errors import NoVerdictError
 
-    with recorder.for_device():
-        canvas = torch.zeros(4, device="cpu")
-    monkeypatch.setattr(torch.utils, "swap_tensors", _refuse)
+    canvas = torch.zeros(4, device="cuda")
+    held = canvas.view(2, 2)
+    features = torch.empty(4, device="meta", requires_grad=True)
     with pytest.raises(NoVerdictError, match="new_zeros"):
-        mixed_values.make_writable(recorder, canvas, [torch.empty(4, device="meta")])
-    assert recorder.block_of(canvas) is not None
+        canvas[:] = features
+    assert recorder.block_of(held) is not None
 
 
-def _refuse(*_: object) -> None:
-    raise RuntimeError("in use")
+def test_memory_that_others_look_at_does_not_become_that_of_features(gpu: SimulatedGpu) -> None:
+    from bevdiag.errors import NoVerdictError
+
+    table = torch.zeros(4, device="cuda")
+    held = table.view(2, 2)
+    with pytest.raises(NoVerdictError, match="given the memory of features"):
+        table.data = torch.empty(4, device="meta")
+    assert held.shape == (2, 2)
 
 
 def test_meta_copies_made_above_the_dispatch_are_not_recorded(

@@ -9,8 +9,8 @@ import pytest
 from bevdiag.memory.device import make_target
 from bevdiag.memory.simulate import simulate
 from bevdiag.memory.workspaces import Bound
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.trace.alternatives import TracedStep
-from bevdiag.trace.scenarios import Scenario
 
 Trace = Callable[..., TracedStep]
 _FILE = Path(__file__).parent / "repo" / "pcdet" / "models" / "detectors" / "asking.py"

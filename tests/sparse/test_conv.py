@@ -89,6 +89,7 @@ def test_pointwise_layers_make_no_rulebook() -> None:
             "no convolution before",
         ),
         (stub.SubMConv3d(4, 5, 3), stub.SubMConv3d(4, 4, 3), "takes 4 channels"),
+        (stub.SubMConv3d(4, 4, 3), stub.SubMConv2d(4, 4, 3), "of 2 axes meets"),
     ],
 )
 def test_layers_that_do_not_fit_are_refused(first: Any, second: Any, words: str) -> None:
@@ -113,6 +114,20 @@ def test_unsupported_arguments_are_refused() -> None:
         stub.SparseConv3d(4, 4, (3, 3))
     with pytest.raises(ValueError, match="reaches zero"):
         stub.SparseConv3d(4, 4, 9)(_tensor())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"kernel_size": 0}, "kernel_size takes sizes of at least 1"),
+        ({"stride": (1, 0, 1)}, r"stride .* at least 1, found \[1, 0, 1\]"),
+        ({"dilation": 0}, "dilation takes sizes of at least 1"),
+        ({"padding": -1}, "padding takes sizes of at least 0"),
+    ],
+)
+def test_windows_without_extent_are_refused(sizes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        stub.SparseConv3d(4, 4, **sizes)
 
 
 def test_the_largest_output_is_recorded() -> None:

@@ -113,6 +113,11 @@ def test_a_cell_outside_the_grid_is_refused() -> None:
         output_coordinates(np.array([[0, 0, 0, 8]], np.int32), (8, 8, 8), _geometry())
 
 
+def test_a_sample_below_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="of samples -1 to -1, but no sample is below 0"):
+        output_coordinates(np.array([[-1, 0, 0, 0]], np.int32), (8, 8, 8), _geometry())
+
+
 def test_no_cells_reach_none() -> None:
     outputs = output_coordinates(np.zeros((0, 4), np.int32), (8, 8, 8), _geometry())
 

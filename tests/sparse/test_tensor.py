@@ -27,6 +27,18 @@ def test_dense_puts_each_voxel_in_its_cell() -> None:
     torch.testing.assert_close(x.dense(channels_first=False), dense.movedim(1, -1))
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    ("outside", "words"),
+    [([0, 4, 0, 0], "axis 0 run from 0 to 4, but .* ends at 3"), ([2, 0, 0, 0], "the batch has 2")],
+)
+def test_a_voxel_outside_has_no_cell(device: str, outside: list[int], words: str) -> None:
+    # On a GPU writing it stops the process, so a step on meta tensors may not go on.
+    indices = torch.tensor([[0, 0, 0, 0], outside], dtype=torch.int32)
+    with pytest.raises(ValueError, match=words):
+        SparseConvTensor(torch.ones(2, 2, device=device), indices, SHAPE, 2).dense()
+
+
 def test_dense_hands_gradients_back_to_the_voxels() -> None:
     features = torch.ones(3, 2, requires_grad=True)
     dense = SparseConvTensor(features, INDICES, SHAPE, 2).dense()

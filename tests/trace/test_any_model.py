@@ -1,6 +1,7 @@
 """Models that bevdiag did not build, as their makers hand them over."""
 
 import math
+import random
 import threading
 from collections import OrderedDict, UserDict
 from collections.abc import Callable
@@ -15,11 +16,11 @@ from torch import nn
 from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.memory.events import Alloc, Category
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.sparse import stub
 from bevdiag.trace.alternatives import TracedStep
 from bevdiag.trace.any_model import Loss, trace_model
 from bevdiag.trace.rehearsal import can_rehearse
-from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import StepOptions, Trace
 
 X = torch.ones(4, 3)
@@ -54,6 +55,89 @@ def _traced(
 
 def sizes(traced: Trace, category: Category) -> list[int]:
     return [event.nbytes for event in traced.stream.allocs() if event.category is category]
+
+
+class _Kept(nn.Module):
+    """Two layers: the second is given what a function makes of the first one's output."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.first(x)
+        kept: torch.Tensor = self.second(self.function(features))
+        return kept.sum()
+
+
+def _rows_kept(traced: TracedStep) -> dict[Scenario, int]:
+    rows = {}
+    for scenario, step in traced.traces.items():
+        (second,) = (layer for layer in step.layers if layer.name == "second")
+        assert second.output_shape is not None
+        rows[scenario] = second.output_shape[0]
+    return rows
+
+
+def _written_mask(features: torch.Tensor) -> torch.Tensor:
+    mask = features[:, 0] > -1e9
+    _ = mask.nonzero()
+    mask &= features[:, 1] > 1e9
+    return features[mask]
+
+
+@rehearsing
+@pytest.mark.parametrize(
+    ("function", "rows"),
+    [
+        (lambda features: features[~(features[:, 0] > 1e9)], 40),
+        (lambda features: features[~(features[:, 0] > -1e9)], 0),
+        (_written_mask, 0),
+    ],
+)
+def test_a_negated_or_written_mask_keeps_the_rows_of_the_real_run(function: Any, rows: int) -> None:
+    found = _rows_kept(_traced(_Kept(function), torch.ones(40, 3)))
+    assert found == {Scenario.LOW: 1, Scenario.EXPECTED: rows, Scenario.HIGH: 40}
+
+
+def _drawn(features: torch.Tensor) -> torch.Tensor:
+    kept = torch.rand(1000) < 0.5
+    return features[: int(kept.sum()) + int(np.random.randint(1000)) + random.randrange(1000)]
+
+
+def test_what_a_step_draws_is_the_same_in_each_trace_and_leaves_the_caller_s_alone() -> None:
+    model, inputs = _Kept(_drawn), torch.ones(3000, 3)
+    torch.manual_seed(5)
+    before = torch.get_rng_state(), random.getstate()
+    first = _rows_kept(_traced(model, inputs))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    for generator in (torch, np.random, random):
+        generator.seed()
+    assert _rows_kept(_traced(model, inputs)) == first
+
+
+@rehearsing
+def test_a_size_that_nothing_bounds_leaves_no_upper_end_without_other_weights() -> None:
+    def repeated(features: torch.Tensor) -> torch.Tensor:
+        return features.repeat_interleave(features[:, 0].abs().long() + 2, dim=0)
+
+    traced = _traced(_Kept(repeated), torch.ones(40, 3))
+    (open_size,) = traced.expected.stream.unmodelled
+    assert "nothing bounds that of later ones" in open_size
+
+
+@rehearsing
+def test_a_number_that_is_read_for_a_size_is_reported() -> None:
+    def cut(features: torch.Tensor) -> torch.Tensor:
+        return features[: round(features.detach().abs().mean().item() * 0 + 6)]
+
+    traced = _traced(_Kept(cut), torch.ones(40, 3))
+    assert _rows_kept(traced)[Scenario.EXPECTED] == 6
+    (read,) = traced.assumptions
+    assert (read.low, read.high) == (6, 6)
+    assert "later steps are taken to have the same" in read.why
 
 
 def test_the_model_is_left_as_it_is() -> None:

@@ -138,8 +138,8 @@ def test_evaluation_has_neither_gradients_nor_an_optimizer() -> None:
 def test_nccl_is_taken_from_what_the_process_may_use(gpu) -> None:
     budget = 8 * 1024**3
     alone, parallel = (
-        make_target(torch="2.11.0", gpu=gpu, process_bytes=budget, beside_bytes=nbytes)
-        for nbytes in (0, NCCL_BYTES)
+        make_target(torch="2.11.0", gpu=gpu, process_bytes=budget, loop=Loop(gpus=gpus))
+        for gpus in (1, 2)
     )
     assert alone.capacity_bytes is not None
     assert parallel.capacity_bytes is not None

@@ -1,4 +1,5 @@
 import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,52 @@ def test_a_negated_mask_is_the_rest(values: AssumedValues) -> None:
     rest = ~mask
     values.negated(mask, rest)
     assert torch.equal(_mask(values, rest), ~_mask(values, mask))
+
+
+def test_a_negated_mask_keeps_no_memory_of_what_it_was_made_of(values: AssumedValues) -> None:
+    mask = torch.empty(41, device="meta") > 0
+    rest = ~mask
+    values.negated(mask, rest)
+    storage = weakref.ref(mask.untyped_storage())
+    del mask
+    gc.collect()
+    assert storage() is None
+    again = torch.empty(41, dtype=torch.bool, device="meta")
+    values.negated(rest, again)
+    assert torch.equal(_mask(values, again), ~_mask(values, rest))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "used"), [(Scenario.LOW, 1), (Scenario.EXPECTED, 50), (Scenario.HIGH, 100)]
+)
+def test_a_negated_mask_that_is_asked_for_first_has_the_scenario_s_share(
+    scenario: Scenario, used: int
+) -> None:
+    values = AssumedValues(scenario, {})
+    mask = torch.empty(100, device="meta") > 0
+    rest = ~mask
+    values.negated(mask, rest)
+    assert int(_mask(values, rest).sum()) == used
+    assert int(_mask(values, mask).sum()) == 100 - used
+
+
+def test_a_part_of_a_mask_is_asked_for_by_itself(values: AssumedValues) -> None:
+    mask = torch.empty(4, 10, device="meta") > 0
+    rest = ~mask
+    values.negated(mask, rest)
+    whole = _mask(values, mask)
+    assert _mask(values, rest[0]).shape == (10,)
+    assert torch.equal(_mask(values, mask), whole)
+
+
+def test_a_mask_that_is_written_to_has_other_values(values: AssumedValues) -> None:
+    mask = torch.empty(100, device="meta") > 0
+    before = _mask(values, mask)
+    values.note(torch.ops.aten.bitwise_and_.Tensor, (mask, mask), mask)
+    assert not torch.equal(_mask(values, mask), before)
+    before = _mask(values, mask)
+    values.overwritten([mask])
+    assert not torch.equal(_mask(values, mask), before)
 
 
 def test_a_dead_mask_s_values_are_forgotten(values: AssumedValues) -> None:

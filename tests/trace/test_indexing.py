@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bevdiag.memory.events import Category
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.trace.assumed_values import AssumedValues
-from bevdiag.trace.scenarios import Scenario
 
 
 def _meta(*shape: int) -> torch.Tensor:
@@ -142,7 +142,7 @@ def test_a_mask_repeats_no_more_rows_than_it_has_elements(
 ) -> None:
     values = AssumedValues(scenario, {})
     with recordings.recording() as recorder:
-        recorder.unknown = values
+        recorder.values = values
         places = _meta(10, 4)
         repeated = places[:, 0].repeat_interleave((places < 0).sum(-1), dim=0)
         places[places < 0] = repeated
@@ -156,7 +156,7 @@ def test_a_mask_repeats_no_more_rows_than_it_has_elements(
 def test_repeats_that_nothing_bounds_leave_the_step_open(recordings: Any) -> None:
     values = AssumedValues(Scenario.HIGH, {})
     with recordings.recording() as recorder:
-        recorder.unknown = values
+        recorder.values = values
         _meta(10, 4).repeat_interleave(_meta(10).long(), dim=0)
     assert len(values.open) == 1
 
@@ -164,6 +164,6 @@ def test_repeats_that_nothing_bounds_leave_the_step_open(recordings: Any) -> Non
 def test_the_length_of_repeats_may_be_given(recordings: Any) -> None:
     values = AssumedValues(Scenario.HIGH, {})
     with recordings.recording() as recorder:
-        recorder.unknown = values
+        recorder.values = values
         repeated = _meta(10, 4).repeat_interleave(_meta(10).long(), dim=0, output_size=7)
     assert (repeated.shape, values.open, values.assumptions) == ((7, 4), [], {})

@@ -22,12 +22,13 @@ from bevdiag.trace.kept_voxels import (
     NUM_SEEDS,
     SITE,
     FirstDecisions,
+    KeptVoxels,
+    Scenario,
     rehearse_levels,
     settle_focal_levels,
     settle_kept_voxels,
 )
 from bevdiag.trace.pins import Pins
-from bevdiag.trace.scenarios import KeptVoxels, Scenario
 from tests.models.backbones_3d.backbones import GRID, MODULE_NAMES, build, coordinates
 from tests.models.backbones_3d.backbones import make_batch as make_small_batch
 from tests.models.conftest import MixedDevices

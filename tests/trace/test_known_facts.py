@@ -25,7 +25,7 @@ class Watched(AssumedValues):
 def values(request: pytest.FixtureRequest) -> Iterator[Watched]:
     recorder = new_recorder(Attribution(nn.Module()))
     made = Watched(request.param, {})
-    recorder.unknown = made
+    recorder.values = made
     with recorder:
         yield made
 
@@ -55,6 +55,21 @@ def test_a_row_that_is_written_over_may_be_anything(values: Watched) -> None:
     rows.mul_(torch.empty(6, 3, device="meta"))
     low, high = values.intervals.of(rows[:, 0])
     assert (low, high) == (-float("inf"), float("inf"))
+
+
+def test_what_is_written_is_the_tensor_that_is_given_for_the_result(values: Watched) -> None:
+    source, target = torch.empty(6, device="meta"), torch.ones(6, device="meta")
+    torch.sigmoid(source, out=target)
+    assert values.intervals.of(target) == (0, 1)
+    assert values.intervals.of(source) == (-float("inf"), float("inf"))
+    torch.neg(source, out=target)
+    assert values.intervals.of(target) == (-float("inf"), float("inf"))
+
+
+def test_lists_that_are_written_over_may_hold_anything(values: Watched) -> None:
+    ones = [torch.ones(6, device="meta") for _ in range(2)]
+    torch._foreach_mul_(ones, 3.0)
+    assert [values.intervals.of(one) for one in ones] == [(-float("inf"), float("inf"))] * 2
 
 
 @pytest.mark.parametrize(
@@ -113,7 +128,7 @@ SAMPLES = [0, 0, 0, 1, 1]
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
     made = new_recorder(Attribution(nn.Module()))
-    made.unknown = AssumedValues(Scenario.HIGH, {})
+    made.values = AssumedValues(Scenario.HIGH, {})
     with made:
         yield made
 

@@ -132,3 +132,11 @@ def test_of_what_a_module_puts_into_the_batch_dict_features_go_before_coordinate
     table.note("0", model[0], (batch,), model[0](batch))
     (groups,) = table.records(_from_the_batch)
     assert (groups.output_shape, groups.out_channels) == ((9, 64), 64)
+
+
+def test_a_dict_that_takes_the_place_of_one_that_is_gone_has_its_own_shape() -> None:
+    table = _table()
+    for columns in (3, 5, 6):
+        # Each time at the address of the one before, its tensor too.
+        table.note("block", nn.Identity(), (), {"x": torch.empty(2, columns, device="meta")})
+    assert _record(table, "block").output_shape == (2, 6)

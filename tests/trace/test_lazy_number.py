@@ -2,6 +2,7 @@ import copy
 import math
 import operator
 import pickle
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,17 @@ class _Asked:
     def __init__(self, value: float | None) -> None:
         self.count = 0
         self.decided: list[bool | None] = []
+        self.taken: list[float | None] = []
         self._value = value
-        self.number = LazyNumber(self._answer, self._decide, lambda: 7.0)
+        self.number = LazyNumber(self._answer, self._decide, self._take)
 
     def _answer(self) -> float | None:
         self.count += 1
         return self._value
+
+    def _take(self, known: float | None) -> float:
+        self.taken.append(known)
+        return 7.0 if known is None else known
 
     def _decide(self, outcome: bool | None) -> bool:
         self.decided.append(outcome)
@@ -45,6 +51,10 @@ _ROUNDED: list[Callable[[Any], Any]] = [
     lambda number: int(math.log2(number) * 10),
     lambda number: int(math.pow(2, number)),
     lambda number: bool(math.isclose(number, 3.75)),
+    lambda number: float(math.fsum([number, number])),
+    lambda number: float(math.prod((number, 2.0))),
+    lambda number: statistics.mean([number, number]),
+    lambda number: np.mean([number, number]),
 ]
 
 
@@ -85,6 +95,13 @@ def test_comparisons_say_how_they_came_out() -> None:
         compare(unknown.number, 3.5)
     assert known.decided == [True, False, False]
     assert unknown.decided == [None] * 3
+
+
+def test_a_number_that_code_takes_is_noted() -> None:
+    asked = _Asked(3.0)
+    assert np.mean([asked.number, asked.number]) == 3.0
+    assert asked.taken
+    assert set(asked.taken) == {3.0}
 
 
 def test_math_is_itself_again() -> None:

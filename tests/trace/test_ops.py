@@ -7,7 +7,7 @@ from torch import Tensor
 from bevdiag.memory.events import Category, Phase
 from bevdiag.memory.requests import GemmWorkspace, StridedReduction
 from bevdiag.models import sized_ops
-from bevdiag.trace.unknown_values import DataDependenceError, KnownValues
+from bevdiag.trace.unknown_values import DataDependenceError
 
 
 def _meta(*shape: int) -> Tensor:
@@ -15,8 +15,7 @@ def _meta(*shape: int) -> Tensor:
 
 
 def test_a_scalar_read_from_features_is_asked_for_once_it_matters(recordings: Any) -> None:
-    with recordings.recording() as recorder:
-        recorder.unknown = KnownValues(recorder.attribution)
+    with recordings.recording():
         loss = _meta(3).sum().item()
         assert f"{loss * 2:.1f}"
         with pytest.raises(DataDependenceError, match="number read from features"):
@@ -184,8 +183,7 @@ def test_dropout_makes_its_mask_first(recordings: Any) -> None:
 
 def test_comparisons_that_no_value_changes_are_decided(recordings: Any) -> None:
     features = _meta(20)
-    with recordings.recording() as recorder:
-        recorder.unknown = KnownValues(recorder.attribution)
+    with recordings.recording():
         assert not torch.isnan(features).any()
         assert torch.isfinite(features).all()
         assert not (features > 0).sum() < 0
@@ -219,3 +217,17 @@ def test_the_gradient_of_a_strided_batch_norm_is_dense(recordings: Any, is_strid
         torch.autograd.backward(out, torch.empty_like(out))
     assert data.is_contiguous() is not is_strided
     assert grads[0].is_contiguous()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_frozen_batch_norm_makes_no_gradients_of_its_weights(
+    recordings: Any, dtype: torch.dtype
+) -> None:
+    data = torch.empty(40, 8, dtype=dtype, device="meta", requires_grad=True)
+    weight, bias, mean, var = (torch.empty(8, device="meta") for _ in range(4))
+    with recordings.recording() as recorder:
+        recorder.adopt(data, Category.INPUT, "", "batch")
+        out = torch.batch_norm(data, weight, bias, mean, var, True, 0.1, 1e-3, False)
+        torch.autograd.backward(out, torch.empty_like(out))
+        made = [a for a in recordings.allocs(recorder.stream(1)) if "norm_backward" in a.op]
+    assert [a.shape for a in made] == [(40, 8)]

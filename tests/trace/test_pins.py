@@ -25,6 +25,10 @@ def test_a_count_holds_until_the_next() -> None:
         ({"a.kept_voxels@0": 1}, r"expected a.kept_voxels@STEP"),
         ({"a.kept_voxels@two": 1}, r"expected a.kept_voxels@STEP"),
         ({"a.kept_voxels@2": 1}, "pin the first step too"),
+        (
+            {"b.kept_voxels@2": 1, "a.kept_voxels@3": 1},
+            "--assume a.kept_voxels: pin the first step too",  # the first site, in each run
+        ),
         ({"a.kept_voxels": 1, "a.kept_voxels@1": 1}, "the first step is pinned twice"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 
 from bevdiag.trace import host_memory, rehearsal
 from bevdiag.trace.rehearsal import Effort, Prompter, Rehearsal
-from bevdiag.trace.unknown_values import Asked, Question
+from bevdiag.trace.unknown_values import KnownValues, Question
 
 pytestmark = pytest.mark.skipif(not rehearsal.can_rehearse(), reason="needs fork")
 
@@ -18,7 +18,7 @@ def _question(number: int, kind: str = "number") -> Question:
 
 
 def test_questions_are_numbered_by_place_and_anew_in_each_pass() -> None:
-    asked = Asked()
+    asked = KnownValues()
     first, second = (asked.question("mask") for _ in range(2))
     other = asked.question("mask")
     assert first.place == second.place != other.place
@@ -75,11 +75,44 @@ def test_a_run_that_fails_says_why() -> None:
         real.close()
 
 
-def test_a_run_that_dies_says_so() -> None:
-    real = Rehearsal(lambda _: os._exit(3))
+@pytest.mark.parametrize("others", [[], [lambda _: time.sleep(60)]])
+def test_a_run_that_dies_says_so(others: list[Callable[[Prompter], None]]) -> None:
+    real = Rehearsal(lambda _: os._exit(3), others)
     try:
         assert real.answer(_question(0)) is None
-        assert "died" in real.failure
+        assert real.failure == "the process that rehearsed it ended with exit code 3"
+        assert real.answer(_question(1)) is None
+    finally:
+        real.close()
+
+
+def test_time_on_the_cpu_is_limited_not_time_on_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "LONGEST_CPU_SECONDS", 0.2)
+    monkeypatch.setattr(rehearsal, "_LOOK_SECONDS", 0.02)
+
+    def run(prompter: Prompter) -> None:
+        time.sleep(0.5)  # as where others have the cores
+        prompter.seen(_question(0), torch.tensor(7))
+        while True:
+            pass
+
+    real = Rehearsal(run)
+    try:
+        answer = real.answer(_question(0))
+        assert answer is not None
+        assert int(answer) == 7
+        assert real.answer(_question(1)) is None
+        assert real.failure == "it took more than 0.2 s of one core's time"
+    finally:
+        real.close()
+
+
+def test_a_run_that_stands_still_is_given_up_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "LAST_RESORT_SECONDS", 0.1)
+    real = Rehearsal(lambda _: time.sleep(60))
+    try:
+        assert real.answer(_question(0)) is None
+        assert real.failure == "it took more than 0.1 s"
     finally:
         real.close()
 
@@ -139,16 +172,16 @@ def test_a_run_has_its_threads_whatever_was_computed_before() -> None:
         torch.set_num_threads(before)
 
 
-def test_other_weights_are_asked_only_where_the_first_did_not_take_long() -> None:
+def test_other_weights_are_asked_only_where_the_first_has_little_to_compute() -> None:
     def answering(value: int) -> Callable[[Prompter], None]:
         return lambda prompter: prompter.seen(_question(0), torch.tensor(value))
 
     real = Rehearsal(answering(0), [answering(1), answering(2)])
     try:
         assert real.answer(_question(0)) is not None
+        much = Effort(flops=2 * rehearsal.MAX_FLOPS_OF_OTHER_SEEDS)
+        assert real.others(_question(0), much) == []
         assert [int(answer) for answer in real.others(_question(0))] == [1, 2]
         assert real.others(_question(5)) == []
-        real._lines[0].seconds = rehearsal.LONGEST_SECONDS_OF_FIRST_SEED + 1
-        assert real.others(_question(0)) == []
     finally:
         real.close()

@@ -11,13 +11,13 @@ from bevdiag.trace.assumed_values import AssumedValues, Scenario
 from bevdiag.trace.attribution import Attribution
 from bevdiag.trace.ops import new_recorder
 from bevdiag.trace.recorder import Recorder
-from bevdiag.trace.unknown_values import DataDependenceError
+from bevdiag.trace.unknown_values import DataDependenceError, KnownValues
 
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
     made = new_recorder(Attribution(nn.Module()))
-    made.unknown = AssumedValues(Scenario.EXPECTED, {})
+    made.values = AssumedValues(Scenario.EXPECTED, {})
     with made:
         yield made
 
@@ -53,7 +53,7 @@ def test_known_rows_keep_their_values_and_need_an_index_a_row(recorder: Recorder
 
 
 def test_without_a_supplier_there_is_no_answer(recorder: Recorder) -> None:
-    recorder.unknown = None
+    recorder.values = KnownValues()
     with pytest.raises(DataDependenceError):
         torch.unique(torch.empty(8, 3, device="meta"), dim=0)
 

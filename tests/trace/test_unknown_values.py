@@ -6,7 +6,6 @@ from torch import Tensor
 
 from bevdiag.errors import ExitCode
 from bevdiag.memory.events import Category
-from bevdiag.trace.recorder import Recorder
 from bevdiag.trace.unknown_values import DataDependenceError, KnownValues, Question
 
 
@@ -44,8 +43,8 @@ def test_coordinates_under_an_index_of_features_stop_the_trace(recordings: Any) 
 class _Known(KnownValues):
     """Supplies fixed values: every second element is true, orders run backwards."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__(recorder.attribution)
+    def __init__(self) -> None:
+        super().__init__()
         self.negations = 0
 
     def mask(self, mask: Tensor, question: Question) -> Tensor:
@@ -70,7 +69,7 @@ class _Known(KnownValues):
 def test_supplied_values_let_a_mask_of_features_go_on(recordings: Any) -> None:
     features = _meta(20, 8)
     with recordings.recording() as recorder:
-        recorder.unknown = _Known(recorder)
+        recorder.values = _Known()
         assert features[features[:, 0] > 0].shape == (10, 8)
         assert torch.nonzero(features[:, 0] > 0).shape == (10, 1)
         assert torch.unique(features[:, 0]).shape == (10,)
@@ -79,7 +78,7 @@ def test_supplied_values_let_a_mask_of_features_go_on(recordings: Any) -> None:
 def test_supplied_orders_are_values_that_coordinates_can_be_picked_by(recordings: Any) -> None:
     coords, scores = torch.arange(20), _meta(20)
     with recordings.recording() as recorder:
-        recorder.unknown = _Known(recorder)
+        recorder.values = _Known()
         recorder.adopt(coords, Category.INPUT, "", "batch")
         values, order = scores.topk(3)
         picked = coords[order]
@@ -91,7 +90,7 @@ def test_supplied_orders_are_values_that_coordinates_can_be_picked_by(recordings
 def test_a_negated_mask_is_reported_to_who_supplies_the_values(recordings: Any) -> None:
     features = _meta(20)
     with recordings.recording() as recorder:
-        recorder.unknown = known = _Known(recorder)
+        recorder.values = known = _Known()
         _ = ~(features > 0)
         _ = torch.logical_not(features > 0)
     assert known.negations == 2

@@ -14,8 +14,7 @@ class BevLevels(nn.Module):
     """Levels of convolutions on the map, and an upsampling branch for each.
 
     The branch is a transposed convolution, or a strided one for factors below 1 (and, with
-    USE_CONV_FOR_NO_STRIDE, for 1). One factor more than levels adds a branch behind the
-    concatenation.
+    USE_CONV_FOR_NO_STRIDE, for 1).
 
     Attributes:
         make_level: makes a level from its input channels, output channels, stride and LAYER_NUMS.
@@ -28,23 +27,18 @@ class BevLevels(nn.Module):
         use_conv_for_no_stride = (
             isinstance(settings, BaseBevBackboneSettings) and settings.use_conv_for_no_stride
         )
-        self.in_channels = in_channels
         widths = (in_channels, *settings.num_filters)
         self.blocks = nn.ModuleList(
             self.make_level(widths[i], filters, settings.layer_strides[i], settings.layer_nums[i])
             for i, filters in enumerate(settings.num_filters)
         )
-        ups = list(zip(settings.upsample_strides, settings.num_upsample_filters, strict=True))
         self.deblocks = nn.ModuleList(
-            _upsample(width, filters, factor, use_conv_for_no_stride)
-            for width, (factor, filters) in zip(settings.num_filters, ups, strict=False)
+            _upsample(settings.num_filters[i], filters, factor, use_conv_for_no_stride)
+            for i, (filters, factor) in enumerate(
+                zip(settings.num_upsample_filters, settings.upsample_strides, strict=True)
+            )
         )
-        out_channels = sum(settings.num_upsample_filters) or sum(settings.num_filters)
-        self.last_deblock = None
-        if len(ups) > len(settings.num_filters):
-            out_channels = sum(settings.num_upsample_filters[: len(settings.num_filters)])
-            self.last_deblock = _upsample(out_channels, out_channels, ups[-1][0], False)
-        self.num_bev_features = out_channels
+        self.num_bev_features = sum(settings.num_upsample_filters) or sum(settings.num_filters)
 
     def forward(self, batch: Batch) -> Batch:
         """From `spatial_features` [B, C, H, W] add `spatial_features_2d` [B, C', H', W'].
@@ -66,8 +60,6 @@ class BevLevels(nn.Module):
         else:
             _check_resolution(upsampled, spatial_features)
             x = torch.cat(upsampled, dim=1)
-        if self.last_deblock is not None:
-            x = self.last_deblock(x)
         batch["spatial_features_2d"] = x
         return batch
 

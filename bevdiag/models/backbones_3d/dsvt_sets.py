@@ -64,13 +64,8 @@ class WindowGrid:
 
     def occupancy(self, coords: Coords) -> NDArray[np.int64]:
         """Voxels of each window that has any, in the order of the window index."""
-        num_x, num_y, num_z = self.counts
-        shift, window = self.effective_shift, self.window
-        index = coords[:, 0].astype(np.int64)
-        index = index * num_x + (coords[:, 3] + shift[0]) // window[0]
-        index = index * num_y + (coords[:, 2] + shift[1]) // window[1]
-        index = index * num_z + (coords[:, 1] + shift[2]) // window[2]
-        counts = np.bincount(index)
+        window, _ = self.place(torch.from_numpy(coords).long())
+        counts = np.bincount(window.numpy())
         occupied: NDArray[np.int64] = counts[counts > 0]
         return occupied
 
@@ -114,16 +109,10 @@ class PoolGrid:
 
     def pooled(self, coords: Coords) -> Coords:
         """Return the next stage's distinct coordinates, in the order of the pool index."""
-        num_x, num_y, num_z = self.next_shape
-        key = coords[:, 0].astype(np.int64)
-        for axis, extent in enumerate((num_x, num_y, num_z)):
-            key = key * extent + coords[:, 3 - axis] // self.stride[axis]
-        key = np.unique(key)
-        key, z = np.divmod(key, num_z)
-        key, y = np.divmod(key, num_y)
-        sample, x = np.divmod(key, num_x)
-        pooled: Coords = np.stack([sample, z, y, x], axis=1, dtype=np.int32, casting="unsafe")
-        return pooled
+        pool, _, pooled = self.place(torch.from_numpy(coords).long())
+        _, first = np.unique(pool.numpy(), return_index=True)
+        distinct: Coords = pooled.numpy()[first].astype(np.int32)
+        return distinct
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,31 +4,21 @@ Only what the decisions depend on is computed: voxel features, the stem and the 
 scene's sparse pairs are found once and serve every seed.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from bevdiag.config.backbone_settings import FocalEncoderSettings, SdaVfeSettings
 from bevdiag.config.model_settings import DataSettings
 from bevdiag.models.backbones_3d.focal_dsvt import FocalSparseEncoder
-from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision
+from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision
 from bevdiag.models.vfe.sda_vfe import PackedVoxels, SdaVfe, packed_voxel_features
 
 Scores = NDArray[np.float32]
 """[N, 27] from 0 to 1: a voxel's 26 neighbours, then its own importance."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Neighbours:
-    """Pairs of voxels in one direction: `target` [pairs] takes from `source` [pairs] there."""
-
-    direction: tuple[int, int, int]
-    target: Tensor
-    source: Tensor
 
 
 class ScoreSampler:
@@ -59,8 +49,11 @@ class ScoreSampler:
         self._spconv = spconv
         x, y, z = data.grid_size
         self._spatial_shape = z, y, x
-        coords: Coords = voxels.coords.numpy().astype(np.int32)
-        self._neighbours = _find_neighbours(coords, self._spatial_shape)
+        self._coords = voxels.coords.int()
+        with torch.random.fork_rng(devices=[]):
+            touch = spconv.SubMConv3d(1, 1, 3, indice_key="touch")
+        pairs = touch(self._sparse(torch.zeros(len(self._coords), 1), {})).indice_dict["touch"]
+        self._pairs = dict.fromkeys(("subm1", "imp"), pairs)
 
     @torch.no_grad()
     def sample(self, seed: int) -> Scores:
@@ -69,11 +62,15 @@ class ScoreSampler:
             return self.known[seed]
         vfe, encoder = self._build(seed)
         features = packed_voxel_features(vfe, self._voxels)
-        for i in range(0, len(encoder.conv_input), 3):
-            conv, norm, activation = (encoder.conv_input[i + k] for k in range(3))
-            features = activation(_normalize(norm, self._convolve(conv, features)))
-        scores: Scores = self._convolve(encoder.conv_imp, features).sigmoid().numpy()
+        x = encoder.conv_input(self._sparse(features, self._pairs))
+        scores: Scores = encoder.conv_imp(x).features.sigmoid().numpy()
         return scores
+
+    def _sparse(self, features: Tensor, pairs: dict[str, Any]) -> Any:
+        num_samples = 1 + int(self._coords[:, 0].max())
+        return self._spconv.SparseConvTensor(
+            features, self._coords, list(self._spatial_shape), num_samples, indice_dict=pairs
+        )
 
     def _build(self, seed: int) -> tuple[SdaVfe, FocalSparseEncoder]:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
@@ -86,15 +83,6 @@ class ScoreSampler:
                 spconv=self._spconv,
             )
         return vfe, encoder
-
-    def _convolve(self, conv: Any, features: Tensor) -> Tensor:
-        """Run a submanifold convolution 3x3x3; spconv's weights are [out, z, y, x, in]."""
-        output: Tensor = features @ conv.weight[:, 1, 1, 1].T
-        for pairs in self._neighbours:
-            z, y, x = pairs.direction
-            products = features[pairs.source] @ conv.weight[:, z + 1, y + 1, x + 1].T
-            output.index_add_(0, pairs.target, products)
-        return output
 
 
 def decided(scores: Scores, coords: Coords, *, threshold: float, topk: bool) -> FocalDecision:
@@ -116,30 +104,3 @@ def decided(scores: Scores, coords: Coords, *, threshold: float, topk: bool) -> 
         best = np.argsort(-importance[rows], kind="stable")
         fore[rows[best[: int(len(rows) * threshold)]]] = True
     return FocalDecision(fore, kernel_mask)
-
-
-def _normalize(norm: nn.BatchNorm1d, features: Tensor) -> Tensor:
-    return nn.functional.batch_norm(
-        features, None, None, norm.weight, norm.bias, True, norm.momentum or 0.0, norm.eps
-    )
-
-
-def _find_neighbours(coords: Coords, spatial_shape: tuple[int, int, int]) -> list[_Neighbours]:
-    """All pairs of voxels that touch. Half of the directions are searched, the others mirrored."""
-    # One more cell at each end of an axis keeps a step beyond the edge out of the next row.
-    extents = np.array(spatial_shape, np.int64) + 2
-    b, z, y, x = coords.T.astype(np.int64)
-    keys = ((b * extents[0] + z + 1) * extents[1] + y + 1) * extents[2] + x + 1
-    order = np.argsort(keys)
-    sorted_keys = keys[order]
-    neighbours = []
-    for step_z, step_y, step_x in OFFSETS[: len(OFFSETS) // 2].tolist():
-        wanted = sorted_keys + (step_z * extents[1] + step_y) * extents[2] + step_x
-        place = np.minimum(np.searchsorted(sorted_keys, wanted), len(keys) - 1)
-        found = sorted_keys[place] == wanted
-        target, source = map(torch.from_numpy, (order[found], order[place[found]]))
-        neighbours += [
-            _Neighbours((step_z, step_y, step_x), target, source),
-            _Neighbours((-step_z, -step_y, -step_x), source, target),
-        ]
-    return neighbours

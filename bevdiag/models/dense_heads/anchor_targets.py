@@ -68,8 +68,13 @@ class MatchCounts:
     foreground: int
 
 
+def sides_of(anchors: Tensor) -> Floats:
+    """Anchors [N, 7+] to the x, y minimum and maximum [4, N] of the upright ones, on the host."""
+    return np.ascontiguousarray(upright(anchors).numpy().T)
+
+
 def count_matches(sides: Floats, boxes: Floats, settings: AnchorClassSettings) -> MatchCounts:
-    """Count matches of anchors and boxes, by the nearest upright boxes.
+    """Count on the host what `_match` finds on the device.
 
     A box meets few anchors, so only those are compared with it; with all others it shares nothing.
 
@@ -78,45 +83,24 @@ def count_matches(sides: Floats, boxes: Floats, settings: AnchorClassSettings) -
         boxes: [n, 7+], n above 0.
         settings: the class's.
     """
-    best = np.zeros(sides.shape[1], np.float32)
-    is_forced = np.zeros(len(best), dtype=bool)
-    forced = 0
-    for box in upright_on_host(boxes).T:
-        near = np.flatnonzero(
-            (sides[0] < box[2]) & (sides[2] > box[0]) & (sides[1] < box[3]) & (sides[3] > box[1])
-        )
-        overlap = _overlaps_on_host(sides[:, near], box)
-        best[near] = np.maximum(best[near], overlap)
-        closest = near[(overlap == overlap.max(initial=0)) & (overlap > 0)]
-        forced += len(closest)
-        is_forced[closest] = True
-    is_matched = best >= np.float32(settings.matched_threshold)
+    upright_boxes = upright(torch.from_numpy(boxes))
+    is_near = np.zeros(sides.shape[1], bool)
+    is_near[0] = True  # one at least, to take the largest of
+    for left, low, right, high in upright_boxes.numpy():
+        is_near |= (sides[0] < right) & (sides[2] > left) & (sides[1] < high) & (sides[3] > low)
+    overlap = _overlaps(torch.from_numpy(sides[:, is_near].T), upright_boxes)
+    best = overlap.amax(dim=1)
+    is_forced = (overlap == overlap.amax(dim=0)) & (overlap > 0)
+    is_matched = best >= settings.matched_threshold
+    far = sides.shape[1] - len(best)
+    far_matched = far if settings.matched_threshold <= 0 else 0
+    far_background = far if settings.unmatched_threshold > 0 else 0
     return MatchCounts(
-        forced=forced,
-        matched=int(is_matched.sum()),
-        background=int((best < np.float32(settings.unmatched_threshold)).sum()),
-        foreground=int((is_forced | is_matched).sum()),
+        forced=int(is_forced.sum()),
+        matched=int(is_matched.sum()) + far_matched,
+        background=int((best < settings.unmatched_threshold).sum()) + far_background,
+        foreground=int((is_forced.any(dim=1) | is_matched).sum()) + far_matched,
     )
-
-
-def upright_on_host(boxes: Floats) -> Floats:
-    """[N, 7+] to x, y minimum and maximum [4, N], the heading rounded to a multiple of 90."""
-    heading = boxes[:, 6]
-    angle = np.abs(heading - np.floor(heading / np.float32(np.pi) + 0.5) * np.float32(np.pi))
-    extent = np.where((angle < np.pi / 4)[:, None], boxes[:, 3:5], boxes[:, [4, 3]])
-    upright = np.concatenate((boxes[:, :2] - extent / 2, boxes[:, :2] + extent / 2), axis=1)
-    return np.ascontiguousarray(upright.T)
-
-
-def _overlaps_on_host(sides: Floats, box: Floats) -> Floats:
-    """Intersection over union [N] of x, y minimum and maximum: of [4, N] with those of one box."""
-    width = np.minimum(sides[2], box[2]) - np.maximum(sides[0], box[0])
-    height = np.minimum(sides[3], box[3]) - np.maximum(sides[1], box[1])
-    common = width * height
-    areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    overlaps: Floats = common / np.maximum(areas + area - common, 1e-6)
-    return overlaps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,9 +141,7 @@ class AnchorAssigner:
         norm_by_num_examples: bool,
     ) -> None:
         self._classes = classes
-        self._sides = [
-            upright_on_host(anchors.numpy().reshape(-1, num_codes)) for anchors in host_anchors
-        ]
+        self._sides = [sides_of(anchors.view(-1, num_codes)) for anchors in host_anchors]
         self._class_names = np.array(class_names)
         self._num_codes = num_codes
         self._by_sincos = by_sincos
@@ -304,11 +286,12 @@ def _without_padding(boxes: Floats) -> Floats:
 
 def nearest_overlaps(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union [N, n] of boxes [N, 7] and [n, 7], turned to the nearest axis."""
-    upright_a, upright_b = _upright(a), _upright(b)
+    upright_a, upright_b = upright(a), upright(b)
     return _overlaps(upright_a, upright_b)
 
 
-def _upright(boxes: Tensor) -> Tensor:
+def upright(boxes: Tensor) -> Tensor:
+    """[N, 7+] to x, y minimum and maximum [N, 4], the heading rounded to a multiple of 90."""
     angle = limit_period(boxes[:, 6], offset=0.5, period=np.pi).abs()
     extent = torch.where(angle[:, None] < np.pi / 4, boxes[:, [3, 4]], boxes[:, [4, 3]])
     return torch.cat((boxes[:, 0:2] - extent / 2, boxes[:, 0:2] + extent / 2), dim=1)

@@ -4,7 +4,6 @@ The losses are on heat maps, on codes and on how decoded boxes overlap their tar
 """
 
 from dataclasses import dataclass
-from math import pi
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bevdiag.config.head_settings import CenterTargetSettings
-from bevdiag.models.dense_heads.anchor_targets import limit_period
+from bevdiag.models.dense_heads.anchor_targets import upright
 from bevdiag.models.sized_ops import nonzero, to_device
 
 Floats = NDArray[np.float32]
@@ -247,19 +246,11 @@ def _flat_overlaps(a: Tensor, b: Tensor) -> Tensor:
     """[n, 1], the overlap in the plane."""
     result = torch.zeros((len(a), 1), dtype=torch.float32, device=a.device)
     if not result.is_meta:
-        edges = torch.ones_like(result)
-        for axis in range(2):
-            half_a, half_b = (_upright_extent(x)[:, axis] / 2 for x in (a, b))
-            above = torch.minimum(a[:, axis] + half_a, b[:, axis] + half_b)
-            below = torch.maximum(a[:, axis] - half_a, b[:, axis] - half_b)
-            edges *= torch.clamp(above - below, min=0).view(-1, 1)
-        result.copy_(edges)
+        sides_a, sides_b = upright(a), upright(b)
+        low = torch.maximum(sides_a[:, :2], sides_b[:, :2])
+        high = torch.minimum(sides_a[:, 2:], sides_b[:, 2:])
+        result.copy_(torch.clamp(high - low, min=0).prod(dim=1, keepdim=True))
     return result
-
-
-def _upright_extent(boxes: Tensor) -> Tensor:
-    angle = limit_period(boxes[:, 6], offset=0.5, period=pi).abs()
-    return torch.where(angle[:, None] < pi / 4, boxes[:, 3:5], boxes[:, [4, 3]])
 
 
 def iou_regression_loss(boxes: Tensor, objects: HeadTargets) -> Tensor:

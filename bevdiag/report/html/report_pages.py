@@ -41,19 +41,19 @@ def inspect_page(report: Prediction, *, whole: bool = True) -> str:
     )
 
 
-def config_page(report: ConfigReport) -> str:
-    """Render the findings of a config that was not traced, as one HTML document."""
-    return _page("config.html", report, report.silenced)
-
-
-def compare_page(report: CompareReport) -> str:
-    """Render the report as one HTML document."""
-    return _page(
-        "compare.html",
-        report,
-        assumed=[*target_entries(report.target), *scene_entries(report.scene)],
-        variant_label=variant_label,
-    )
+def page_of(report: object) -> str:
+    """Render the report of an inspection or a comparison as one HTML document."""
+    if isinstance(report, CompareReport):
+        return _page(
+            "compare.html",
+            report,
+            assumed=[*target_entries(report.target), *scene_entries(report.scene)],
+            variant_label=variant_label,
+        )
+    if isinstance(report, ConfigReport):
+        return _page("config.html", report, report.silenced)
+    assert isinstance(report, Prediction)
+    return inspect_page(report)
 
 
 def _page(

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from bevdiag.errors import Location
 from bevdiag.memory.verdict import Verdict
 from bevdiag.report.amounts import (
     UNKNOWN,
@@ -24,7 +25,6 @@ from bevdiag.report.amounts import (
     format_difference,
     format_shape,
 )
-from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import printable
 from bevdiag.report.text.prose import VERDICT_WORDS
 from bevdiag.report.text.wiring_table import module_name
@@ -81,7 +81,7 @@ def _environment() -> Environment:
         "kind": KINDS.__getitem__,
         "module": module_name,
         "parts": _parts,
-        "place": shown_location,
+        "place": Location.shown,
         "shape": format_shape,
         "where": _where,
         "word": lambda verdict: VERDICT_WORDS[verdict][0],
@@ -91,7 +91,7 @@ def _environment() -> Environment:
 
 def _where(finding: Finding) -> str:
     """Say where a finding points: a place or a module, and a key."""
-    place = finding.module if finding.location is None else str(shown_location(finding.location))
+    place = finding.module if finding.location is None else str(finding.location.shown())
     return " ".join(part for part in (place, finding.key) if part)
 
 

@@ -1,6 +1,7 @@
 """What the numbers take for granted: target, input, settings and value-dependent counts."""
 
-from bevdiag.prediction.result import Assumption, Prediction, Scene, Target
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.result import Assumption, Prediction, Scene
 from bevdiag.report.amounts import format_bytes, format_count
 from bevdiag.report.text.prose import Page, beside_of
 from bevdiag.report.text.table import Row, cell
@@ -32,7 +33,7 @@ def not_modelled(report: Prediction) -> str:
     return f"Not modelled, so no verdict stands: {', '.join(report.unmodelled)}."
 
 
-def write_settings(page: Page, target: Target, scene: Scene) -> None:
+def write_settings(page: Page, target: DeviceTarget, scene: Scene) -> None:
     """Write the section "Assumed" of several steps, which share target and scene alone."""
     page.heading("Assumed")
     page.labelled([*target_entries(target), *scene_entries(scene)], column=_LABEL_COLUMN)
@@ -61,30 +62,29 @@ def step_words(report: Prediction) -> str:
     return words if report.scene is None else f"batch size {report.scene.batch_size}, {words}"
 
 
-def target_entries(target: Target) -> list[tuple[str, str]]:
+def target_entries(target: DeviceTarget) -> list[tuple[str, str]]:
     """Label and text for the GPU and the library versions."""
     gpu = target.gpu or "none named"
-    if target.compute_capability:
-        gpu += f", compute capability {target.compute_capability}"
+    gpu += f", compute capability {target.capability_text}"
     origin = f", from {target.origin}" if target.origin else ""
     return [
         ("GPU", f"{gpu}{usable_of(target)}{origin}"),
-        ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"),
+        ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn_text}"),
         *stack_entries(target),
         *([("cuDNN", _BENCHMARK)] if target.cudnn_benchmark else []),
     ]
 
 
-def usable_of(target: Target) -> str:
+def usable_of(target: DeviceTarget) -> str:
     """Say what of the GPU can be used, behind its name; empty where that is not known."""
     if target.capacity_bytes is None:
         return ""
     return f", {format_bytes(target.capacity_bytes)} usable{beside_of(target)}"
 
 
-def stack_entries(target: Target) -> list[tuple[str, str]]:
+def stack_entries(target: DeviceTarget) -> list[tuple[str, str]]:
     """Label and text for what the prediction stands on, and for the loop around the step."""
-    entries = [("Profile", target.profile or target.rules), ("Loop", target.loop)]
+    entries = [("Profile", target.profile_text or target.rules), ("Loop", target.loop.words)]
     return [(label, text) for label, text in entries if text]
 
 

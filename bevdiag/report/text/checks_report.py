@@ -1,6 +1,5 @@
 """Several configs as text: of preflight a line each, then why; of check what is found."""
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,11 +9,9 @@ from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.checked import Check, worst_last
 from bevdiag.prediction.result import ConfigReport, Prediction
 from bevdiag.report.amounts import format_bytes, format_count
-from bevdiag.report.locations import module_or_phase
-from bevdiag.report.printable import printable
 from bevdiag.report.text.findings import write_findings
 from bevdiag.report.text.headline import verdict_sentence, write_stop
-from bevdiag.report.text.prose import Page
+from bevdiag.report.text.prose import Page, module_or_phase
 from bevdiag.report.text.table import Row, cell
 from bevdiag.rules.finding import Severity
 
@@ -31,8 +28,8 @@ _RECORDED = "config~ | peak> | reserved> | parameters> | recorded with~"
 _COLUMNS = "config~ |  | peak> | reserved> | budget>1 | why~"
 
 
-def write_preflight(page: Page, checks: Sequence[Check]) -> None:
-    """Write the table of configs and, below, what stands against those that did not pass."""
+def write_preflight(page: Page, checks: Sequence[Check], *, following: str = "") -> None:
+    """Write the table of configs, what stands against those that did not pass, a next command."""
     ordered = worst_last(checks)
     page.table(_COLUMNS, [_row(check) for check in ordered], indent=0)
     if budgets := dict.fromkeys(check.budget for check in checks if check.budget):
@@ -40,21 +37,9 @@ def write_preflight(page: Page, checks: Sequence[Check]) -> None:
     for check in ordered:
         if check.exit_code is not ExitCode.FITS or check.notes:
             _write_details(page, check)
-    if command := _next_command(ordered):
+    if following:
         page.line()
-        page.line(f"Next: {command}")  # never folded: it is there to be copied
-
-
-def _next_command(checks: Sequence[Check]) -> str:
-    """Say what to do about the worst config that could not be judged; empty where all were."""
-    unjudged = [c for c in checks if c.exit_code in (ExitCode.USAGE, ExitCode.NO_VERDICT)]
-    if not unjudged:
-        return ""
-    config = shlex.quote(printable(unjudged[-1].config))
-    if unjudged[-1].exit_code is ExitCode.USAGE:
-        return f"bevdiag check {config}"
-    option = "--source DIR" if unjudged[-1].report is None else "--full"
-    return f"bevdiag inspect {config} {option}"
+        page.line(f"Next: {following}")  # never folded: it is there to be copied
 
 
 def _row(check: Check) -> Row:
@@ -82,17 +67,16 @@ def why(check: Check) -> str:
         return check.failure
     if isinstance(report, ConfigReport):
         return _errors(report)
-    if report.verdict is Verdict.OVER and report.oom is not None:
+    if report.verdict is Verdict.OVER:
+        assert report.oom is not None
         where = module_or_phase(report.oom.module, report.oom.phase)
         return f"{where} asks for {format_bytes(report.oom.requested_bytes)}"
-    if report.verdict is Verdict.OVER:
-        return "over the budget"
     if errors := _errors(report):
         return errors
     if check.growth:
         return check.growth[0].message
     if report.verdict is Verdict.DEPENDS:
-        return f"up to {format_bytes(report.peak.high_bytes)} at the peak"
+        return f"up to {format_bytes(report.peak.high_reserved_bytes)} reserved"
     if report.verdict is Verdict.UNKNOWN:
         return f"not modelled: {', '.join(report.unmodelled)}"
     return "no budget to judge by" if report.verdict is Verdict.NO_BUDGET else ""

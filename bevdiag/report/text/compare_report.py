@@ -1,6 +1,7 @@
 """`bevdiag compare` as text."""
 
-from bevdiag.prediction.result import CompareReport, Target, Variant
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.prediction.result import CompareReport, Variant
 from bevdiag.report.amounts import format_bytes, format_count, format_difference
 from bevdiag.report.text.assumed import write_assumptions, write_settings
 from bevdiag.report.text.findings import write_findings
@@ -45,7 +46,7 @@ def variant_label(variant: Variant, report: CompareReport) -> str:
     return f"{variant.compression}{batch}{autocast}"
 
 
-def _write_details(page: Page, variant: Variant, target: Target) -> None:
+def _write_details(page: Page, variant: Variant, target: DeviceTarget) -> None:
     if variant.error:
         page.paragraph(f"could not be traced: {variant.error}", indent=4, style="red")
         return
@@ -56,5 +57,5 @@ def _write_details(page: Page, variant: Variant, target: Target) -> None:
     if target.capacity_bytes is not None:
         budget = target.gpu or f"the budget of {format_bytes(target.capacity_bytes)}"
         entries.append(("verdict", f"{VERDICT_WORDS[variant.verdict][0]} ({budget})"))
-    entries.append(("fits", ", ".join(variant.fits) or "no GPU of the catalogue"))
+    entries.append(("fits", ", ".join(variant.fitting) or "no GPU of the catalogue"))
     page.labelled(entries, indent=4, column=17)

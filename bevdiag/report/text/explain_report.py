@@ -3,20 +3,17 @@
 from collections.abc import Iterator
 
 from bevdiag.explain.answer import (
-    PREDICTABLE,
     Candidate,
     Certainty,
     Explanation,
     Failure,
-    FailureKind,
     Figure,
     Suspicion,
 )
-from bevdiag.explain.decode import ADVICE
+from bevdiag.explain.kinds import FAULT
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.locations import module_or_phase, shown_location
 from bevdiag.report.text.findings import write_fixes
-from bevdiag.report.text.prose import Page
+from bevdiag.report.text.prose import Page, module_or_phase
 
 _STYLES = {Certainty.CERTAIN: "green", Certainty.LIKELY: "green", Certainty.POSSIBLE: "yellow"}
 _WORDS = {
@@ -25,15 +22,6 @@ _WORDS = {
     Certainty.POSSIBLE: "It may be",
 }
 _LABEL_COLUMN = 12
-_SAYING = (
-    *ADVICE,
-    FailureKind.FAULT,
-    FailureKind.KILLED,
-    FailureKind.NO_VOXEL,
-    FailureKind.SHARED_MEMORY,
-    FailureKind.WORKER,
-)
-"""Whose names say already what happened."""
 
 
 def write_explain(page: Page, explanation: Explanation) -> None:
@@ -73,15 +61,15 @@ def _write_answer(page: Page, explanation: Explanation) -> None:
         _write_best(page, explanation.candidates[0])
     elif not explanation.cause:
         asked = f" {_size(failure.requested)}" if failure.requested is not None else " memory"
-        kind = failure.kind.value
-        sentence = f"{kind[0].upper()}{kind[1:]} refused{asked}."
-        page.paragraph(f"It was {kind}." if failure.kind in _SAYING else sentence, style="bold")
+        kind, who = failure.kind, failure.kind.who
+        refusal = f"{who[0].upper()}{who[1:]} refused{asked}."
+        page.paragraph(refusal if kind.refuses else f"It was {who}.", style="bold")
         if explanation.config and explanation.target is not None:
             page.paragraph(
                 "No allocation of the predicted step is that large, and the step ends within the "
                 "capacity that the message states: the run differed from the config given."
             )
-        elif not explanation.config and failure.kind in PREDICTABLE:
+        elif not explanation.config and failure.kind.predictable:
             page.paragraph("--config CONFIG names the tensor or workspace.")
 
 
@@ -98,10 +86,11 @@ def _write_suspicions(page: Page, explanation: Explanation) -> None:
     for suspicion in found or explanation.suspicions:
         if page.lines:
             page.line()
-        head = f"{suspicion.code} {suspicion.name}: {suspicion.summary}"
+        doubt = "" if suspicion.findings else f"{_WORDS[suspicion.certainty]} "
+        head = f"{doubt}{suspicion.code} {suspicion.name}: {suspicion.summary}"
         page.paragraph(head, style=f"bold {_STYLES[suspicion.certainty]}")
         for finding in suspicion.findings:
-            where = shown_location(finding.location) if finding.location is not None else ""
+            where = finding.location.shown() if finding.location is not None else ""
             place = f"{where} {finding.key}".strip()
             page.paragraph(f"{place}: {finding.message}" if place else finding.message, indent=2)
             write_fixes(page, finding)
@@ -152,7 +141,7 @@ def _when(candidate: Candidate) -> str:
 
 
 def _message(failure: Failure) -> Iterator[tuple[str, str]]:
-    if failure.kind is FailureKind.FAULT or failure.kind in ADVICE:
+    if failure.kind is FAULT or failure.kind.texts:
         yield "printed", failure.sentence
     if failure.rank:
         yield "process", f"rank {failure.rank}"
@@ -177,8 +166,8 @@ def _assumed(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "Config", explanation.config
         capacity = target.capacity_bytes
         room = format_bytes(capacity) if capacity is not None else "not stated"
-        gpu = target.gpu or f"not named, kernels of compute capability {target.compute_capability}"
+        gpu = target.gpu or f"not named, kernels of compute capability {target.capability_text}"
         yield "GPU", f"{gpu}; room for the allocator: {room}"
-        yield "Libraries", f"torch {target.torch}, cuDNN {target.cudnn}"
+        yield "Libraries", f"torch {target.torch}, cuDNN {target.cudnn_text}"
     for note in explanation.notes:
         yield "Note", note

@@ -1,6 +1,5 @@
 """What is wrong or worth knowing."""
 
-from bevdiag.report.locations import shown_location
 from bevdiag.report.printable import fold, printable
 from bevdiag.report.text.prose import SEVERITY_STYLES, Page
 from bevdiag.rules.finding import Confidence, Finding, worst_first
@@ -21,7 +20,7 @@ def write_findings(
     for finding in silenced:
         # The finding itself is what the comment spares the reader.
         assert finding.silenced is not None
-        where = shown_location(finding.silenced.location)
+        where = finding.silenced.location.shown()
         reason = finding.silenced.reason or "no reason given"
         page.note(f"silenced {finding.code}  {where}: {reason}")
 
@@ -36,7 +35,7 @@ def _write_finding(page: Page, finding: Finding) -> None:
     doubt = finding.confidence is not Confidence.CERTAIN
     where = [
         *([f"{finding.confidence.value}"] if doubt else []),
-        *([str(shown_location(finding.location))] if finding.location is not None else []),
+        *([str(finding.location.shown())] if finding.location is not None else []),
         *([finding.key] if finding.key else []),
         *([f"in {finding.module}"] if finding.module else []),
     ]
@@ -54,4 +53,4 @@ def write_fixes(page: Page, finding: Finding) -> None:
     """Name the fixes that the finding has, if it has any."""
     if finding.fixes:
         names = ", ".join(fix.id for fix in finding.fixes)
-        page.paragraph(f"fix: {names} (bevdiag fix traces each)", indent=4)
+        page.paragraph(f"fix: {names} (bevdiag fix traces the cheapest first)", indent=4)

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from bevdiag.memory.catalogue import Gpu
+from bevdiag.memory.catalogue import Gpu, assumed_context
 from bevdiag.memory.verdict import GpuFit
 from bevdiag.prediction.result import Prediction
 from bevdiag.report.amounts import format_bytes
@@ -81,9 +81,10 @@ def write_catalogue(page: Page, gpus: tuple[Gpu, ...]) -> None:
 def write_gpu(page: Page, gpu: Gpu) -> None:
     """One GPU, with the sources of its figures."""
     page.line((gpu.name, "bold"))
+    context = assumed_context()
     entries = [
         ("memory", f"{format_bytes(gpu.total_bytes)}; {gpu.total_source}"),
-        ("context", f"{format_bytes(gpu.context_bytes)}; {gpu.context_source}"),
+        ("context", f"{format_bytes(context.nbytes)}; {context.source}"),
         ("usable", format_bytes(gpu.usable_bytes)),
         ("compute", f"{_compute(gpu)}, {gpu.multiprocessors} multiprocessors"),
         ("also", ", ".join(gpu.aliases)),

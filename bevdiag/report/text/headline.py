@@ -3,9 +3,8 @@
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import SCENE_SITE, OutOfMemory, Prediction
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.locations import module_or_phase
 from bevdiag.report.text.peak import between
-from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name, judged_by
+from bevdiag.report.text.prose import VERDICT_WORDS, Page, budget_name, judged_by, module_or_phase
 from bevdiag.rules.finding import Severity
 
 
@@ -47,17 +46,19 @@ def verdict_sentence(report: Prediction) -> str:
     budget = budget_name(report.target)
     if report.verdict is Verdict.FITS:
         return f"Fits {budget}: {_at_most(report)}."
-    if report.verdict is Verdict.OVER and report.oom is not None:
+    if report.verdict is Verdict.OVER:
+        assert report.oom is not None
         return (
             f"Does not fit {budget}: the step stops in "
             f"{module_or_phase(report.oom.module, report.oom.phase)} asking for "
             f"{format_bytes(report.oom.requested_bytes)}."
         )
-    if report.verdict is Verdict.OVER:
-        return f"Does not fit {budget}: {format_bytes(peak.reserved_bytes)} would be reserved."
     if report.verdict is Verdict.DEPENDS:
+        # What has to be reserved may not fit where all that is allocated would.
+        is_reserved = peak.high_bytes <= (report.target.capacity_bytes or 0)
+        most = f", up to {format_bytes(peak.high_reserved_bytes)} reserved" if is_reserved else ""
         return (
-            f"May not fit {budget}: {between(peak)} are allocated at the peak, "
+            f"May not fit {budget}: {between(peak)} are allocated at the peak{most}, "
             f"{_depending_on(report)}."
         )
     if report.verdict is Verdict.UNKNOWN:
@@ -117,7 +118,8 @@ def way_out(report: Prediction) -> str:
         return ""
     plan = report.recommended
     if plan is None:
-        return "None of the changes below makes it fit."
+        count = sum(not plan.error and not plan.unsafe for plan in report.remedies)
+        return f"No set of changes that was traced, of {count}, makes it fit."
     peak = format_bytes(plan.peak_allocated_bytes or 0)
     needs = f" It needs {' and '.join(plan.needs)}." if plan.needs else ""
     what = f"{plan.title} ({plan.id})" if plan.changes else "the channels that arrive"

@@ -29,9 +29,8 @@ def write_inspect(
 
     Where it `is_begun`, what `write_opening` says is left out.
     """
-    write_opening(page, report)
-    if is_begun:
-        page.lines.clear()
+    if not is_begun:
+        write_opening(page, report)
     write_reasons(page, report)
     write_assumed(page, report)
     write_layers(page, report, depth)
@@ -50,13 +49,7 @@ def write_inspect(
 def _write_evaluation(page: Page, report: Prediction) -> None:
     """Whether an evaluation takes more than the training step; nothing where it is the step."""
     found = report.evaluation
-    if Phase.BACKWARD.value not in report.phases:
-        return
-    if found is None:
-        if report.scene is not None:
-            page.paragraph(
-                "Evaluation: not traced; --full says whether it is larger than the training step."
-            )
+    if found is None or Phase.BACKWARD.value not in report.phases:
         return
     if found.refusal:
         page.paragraph(f"Evaluation: not traced: {found.refusal}")

@@ -35,9 +35,7 @@ def write_layers(page: Page, report: Prediction, depth: int) -> None:
         wide.append([name, cell(layer.type, "cyan"), _channels(layer), shape, *figures])
         narrow.append([name, *figures])
     page.heading("Layers")
-    if page.has_room(_WIDE, wide):
-        page.table(_WIDE, wide)
-    else:
+    if not page.table_if_room(_WIDE, wide):
         for layer, level, _ in page.rows(_NARROW, narrow, layers):
             known = [layer.type, _channels(layer), format_shape(layer.output_shape)]
             text = "  ".join(one for one in known if one != UNKNOWN)

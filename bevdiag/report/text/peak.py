@@ -2,7 +2,7 @@
 
 from bevdiag.memory.events import Category
 from bevdiag.prediction.result import Holder, Peak, Prediction
-from bevdiag.report.amounts import format_bytes, format_shape, format_share
+from bevdiag.report.amounts import format_apart, format_bytes, format_shape, format_share
 from bevdiag.report.text.prose import Page
 from bevdiag.report.text.table import Row, cell
 
@@ -28,9 +28,9 @@ def _entries(report: Prediction) -> list[tuple[str, str]]:
     peak = report.peak
     doing = f", {peak.op}" if peak.op else ""
     first = format_bytes(report.first_step.peak_allocated_bytes)
-    reserved = format_bytes(peak.reserved_bytes)
-    if peak.high_reserved_bytes != peak.reserved_bytes:
-        reserved += f", at most {format_bytes(peak.high_reserved_bytes)}"
+    reserved, most = format_apart(peak.reserved_bytes, peak.high_reserved_bytes)
+    if most != reserved:
+        reserved += f", at most {most}"
     allocated = format_bytes(peak.allocated_bytes)
     if peak.low_bytes != peak.high_bytes:
         allocated += f", {between(peak)}"
@@ -48,7 +48,7 @@ def _entries(report: Prediction) -> list[tuple[str, str]]:
 
 def between(peak: Peak) -> str:
     """Name the ends of the peak."""
-    return f"between {format_bytes(peak.low_bytes)} and {format_bytes(peak.high_bytes)}"
+    return "between {} and {}".format(*format_apart(peak.low_bytes, peak.high_bytes))
 
 
 def _write_categories(page: Page, peak: Peak) -> None:
@@ -86,9 +86,7 @@ def _write_holders(page: Page, peak: Peak) -> None:
         for holder in shown
     ]
     wide = [[*row, one.op, tensor_text(one)] for one, row in zip(shown, narrow, strict=True)]
-    if page.has_room(_WIDE, wide):
-        page.table(_WIDE, wide)
-    else:
+    if not page.table_if_room(_WIDE, wide):
         begun = len(page.lines)
         for holder in page.rows(_NARROW, narrow, shown):
             # The op and tensor stand below the module: as far in as the last column starts.

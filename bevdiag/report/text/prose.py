@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from bevdiag.errors import Verdict
 from bevdiag.report.amounts import format_bytes
-from bevdiag.report.layout import Layout
-from bevdiag.report.printable import fold, printable
+from bevdiag.report.printable import Layout, fold, printable
 from bevdiag.report.text.table import Row, columns, lay_out, natural_width
 from bevdiag.rules.finding import Severity
 
 # What a report is about is not loaded for a report of something else.
 if TYPE_CHECKING:
-    from bevdiag.prediction.result import Target
+    from bevdiag.memory.device import DeviceTarget
 
 VERDICT_WORDS = {
     Verdict.FITS: ("fits", "green"),
@@ -32,7 +32,18 @@ _Item = TypeVar("_Item")
 _Given = ParamSpec("_Given")
 
 
-def budget_name(target: "Target") -> str:
+def module_or_phase(module: str, phase: str) -> str:
+    """Name the module that an operation belongs to; outside of all, the part of the step."""
+    outside = {
+        "forward": "the loss",
+        "backward": "the backward pass of the loss",
+        "optimizer": "the optimizer",
+        "load": "the loading of the model",
+    }
+    return module or outside.get(phase, "the training step itself")
+
+
+def budget_name(target: "DeviceTarget") -> str:
     """Name what the step has to fit, as a sentence calls it."""
     if target.capacity_bytes is None:
         return target.gpu or "the budget"
@@ -40,18 +51,18 @@ def budget_name(target: "Target") -> str:
     return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
 
 
-def judged_by(target: "Target") -> str:
+def judged_by(target: "DeviceTarget") -> str:
     """Which memory the step is judged by, and who named it; empty where nobody did."""
     if target.capacity_bytes is None or not target.origin:
         return ""
     return f"Judged by {budget_name(target)}{beside_of(target)}: from {target.origin}"
 
 
-def beside_of(target: "Target") -> str:
+def beside_of(target: "DeviceTarget") -> str:
     """Say what the process holds beside its allocator, and whether that was measured."""
     if not target.context_bytes:
         return ""
-    known = "measured" if target.profile is not None else "assumed"
+    known = "assumed" if target.context_doubt_bytes else "measured"
     held = format_bytes(target.context_bytes)
     return f" beside {held} ({known}) of CUDA context, libraries and spconv's kernels"
 
@@ -75,7 +86,9 @@ class Page:
         if apart:
             self.line()
         title = printable(title)
-        rule = ("\u2500" if self.layout.unicode else "-") * (self.layout.width - len(title) - 1)
+        rule = ("\u2500" if self.layout.unicode else "-") * (
+            self.layout.width - cell_len(title) - 1
+        )
         self.line((title, "bold"), " ", (rule, "dim"))
 
     def paragraph(self, text: str, *, indent: int = 0, style: str = "") -> None:
@@ -111,9 +124,12 @@ class Page:
             self.lines += lines
             yield item
 
-    def has_room(self, spec: str, rows: Sequence[Row]) -> bool:
-        """Whether a table can be written with every column and no fold."""
-        return natural_width(columns(spec), rows) + 2 <= self.layout.width
+    def table_if_room(self, spec: str, rows: Sequence[Row]) -> bool:
+        """Write a table where there is room for every column without a fold, and say whether."""
+        has_room = natural_width(columns(spec), rows) + 2 <= self.layout.width
+        if has_room:
+            self.table(spec, rows)
+        return has_room
 
     def __str__(self) -> str:
         """Join the lines, with colour codes only where the layout wants them.

@@ -26,7 +26,8 @@ def write_remedies(page: Page, report: Prediction) -> None:
     page.note(
         "Each was applied to the config and traced again; peak: allocated; difference: to the "
         f"step as it is; BEV: channels of the BEV map. The verdict is for "
-        f"{budget_name(report.target)}; bevdiag fix writes the recommended one."
+        f"{budget_name(report.target)}"
+        + ("." if report.config.endswith(".py") else "; bevdiag fix writes the recommended one.")
     )
 
 

@@ -1,6 +1,5 @@
 """`bevdiag inspect` on one screen: what a reader needs first, and where the rest is."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -8,8 +7,7 @@ from rich.text import Text
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import Plan, Prediction
-from bevdiag.report.amounts import format_bytes, format_count, format_share
-from bevdiag.report.locations import shown_location
+from bevdiag.report.amounts import format_apart, format_bytes, format_count, format_share
 from bevdiag.report.printable import printable
 from bevdiag.report.text.assumed import (
     not_modelled,
@@ -19,7 +17,7 @@ from bevdiag.report.text.assumed import (
     usable_of,
 )
 from bevdiag.report.text.chart import draw_chart
-from bevdiag.report.text.headline import write_verdict
+from bevdiag.report.text.headline import way_out, write_verdict
 from bevdiag.report.text.peak import between, largest_holders, tensor_text
 from bevdiag.report.text.prose import SEVERITY_STYLES, VERDICT_WORDS, Page
 from bevdiag.rules.finding import Finding, Severity, worst_first
@@ -48,20 +46,20 @@ def write_short(
     report: Prediction,
     *,
     is_begun: bool = False,
-    commands: Mapping[str, str] | None = None,
+    commands: Mapping[str, str],
 ) -> None:
     """Verdict, what it stands on, the worst findings, the peak and a way out: at most 50 lines.
 
     Where the report `is_begun`, what `write_head` says is left out. Plans push the verdict out of
     sight, and may come long after it: behind them it is said again. `commands` are `inspect` and
-    `fix` with the user's own options; without them the config and the GPU are named.
+    `fix` with the user's own options.
     """
     after = Page(page.layout)
     write_head(page, report)
     said = len(page.lines) if is_begun else 0
     _write_assumed(page, report)
     _write_fix(after, report)
-    _write_next(after, report, commands or {})
+    _write_next(after, report, commands)
     if report.remedies:
         after.line()
         write_verdict(after, report)
@@ -86,10 +84,10 @@ def write_head(page: Page, report: Prediction) -> None:
     op = peak.op.removeprefix("aten.").removesuffix(".default")
     doing = f", {op}" if op else ""
     where = f"{peak.module or 'the training step itself'}{doing}"
+    reserved, most = format_apart(peak.reserved_bytes, peak.high_reserved_bytes)
     page.paragraph(
-        f"Peak {format_bytes(peak.allocated_bytes)} allocated{ends}, "
-        f"{format_bytes(peak.reserved_bytes)} reserved, at most "
-        f"{format_bytes(peak.high_reserved_bytes)}; {peak.phase}, in {where}."
+        f"Peak {format_bytes(peak.allocated_bytes)} allocated{ends}, {reserved} reserved, at most "
+        f"{most}; {peak.phase}, in {where}."
     )
 
 
@@ -104,7 +102,7 @@ def _write_assumed(page: Page, report: Prediction) -> None:
         key=lambda item: item.low - item.high,
     )
     entries = [
-        ("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn}"),
+        ("GPU", f"{gpu}; torch {target.torch}, cuDNN {target.cudnn_text}"),
         *stack_entries(target),
         ("Scene", "" if scene is None else scene_words(scene)),
         ("Step", step),
@@ -150,7 +148,7 @@ def _write_finding(page: Page, finding: Finding) -> None:
     _write_clipped(page, f"{tag}: {finding.message}")
     page.lines[begun].stylize(f"bold {SEVERITY_STYLES[finding.severity]}", 2, 2 + len(tag))
     if finding.location is not None:
-        where = printable(str(shown_location(finding.location)))
+        where = printable(str(finding.location.shown()))
         key = f"{where}, {printable(finding.key or '')}"
         whole = finding.key and len(key) + 4 <= page.layout.width
         page.line("    ", (key if whole else where, "dim"))
@@ -180,8 +178,7 @@ def _write_fix(page: Page, report: Prediction) -> None:
     page.heading("Fix", apart=False)
     plan = report.recommended
     if plan is None:
-        text = f"None of the {len(report.remedies)} changes that were traced makes it fit."
-        page.paragraph(text, indent=2)
+        page.paragraph(way_out(report), indent=2)
         return
     peak = format_bytes(plan.peak_allocated_bytes or 0)
     at_most = format_bytes(plan.high_bytes or 0)
@@ -206,13 +203,12 @@ def _changes(plan: Plan) -> str:
 
 
 def _write_next(page: Page, report: Prediction, asked: Mapping[str, str]) -> None:
-    gpu = f" --gpu {shlex.quote(report.target.gpu)}" if report.target.gpu else ""
-    plain = f"{shlex.quote(report.config)}{gpu}"
-    again = asked.get("inspect", f"bevdiag inspect {plain}")
+    again = asked["inspect"]
     commands = []
-    fix = asked.get("fix", f"bevdiag fix {plain}")
-    if fix and report.recommended is not None and report.recommended.changes:
-        commands.append((fix, "writes these edits, with --write"))
+    is_code = report.config.endswith(".py")  # which bevdiag does not edit
+    has_edits = report.recommended is not None and report.recommended.changes
+    if asked["fix"] and has_edits and not is_code:
+        commands.append((asked["fix"], "writes these edits, with --write"))
     if report.verdict is Verdict.NO_BUDGET:
         commands.append((f"{again} --gpu NAME", "says whether it fits"))
     worst = worst_first(report.findings)

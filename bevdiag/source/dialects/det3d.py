@@ -14,7 +14,7 @@ from torch import nn
 
 from bevdiag.errors import InputError
 from bevdiag.source.dialects import python_configs
-from bevdiag.source.dialects.protocol import Supply, as_on_a_gpu
+from bevdiag.source.dialects.protocol import Supply
 from bevdiag.source.dialects.python_configs import (
     COLUMNS,
     PipelineSupply,
@@ -28,7 +28,7 @@ from bevdiag.source.dialects.python_configs import (
     without_weights,
 )
 from bevdiag.source.failures import Remedy, stopped
-from bevdiag.source.stubs.imports import StubFinder, install
+from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.trace.step import StepOptions
 from bevdiag.trace.wiring_batch import WatchedBatch
 
@@ -115,7 +115,7 @@ class Det3d(PythonConfig):
 
     def install(self) -> StubFinder:
         as_old_python()
-        return install(self.root)
+        return super().install()
 
     def described(self, config: Any) -> dict[str, Any]:
         data = config.get("data") or {}
@@ -183,7 +183,6 @@ class Det3d(PythonConfig):
         build = train.build_one_cycle_optimizer if is_cycle else train.build_optimizer
         made = build(model, settings)
         optimizer: torch.optim.Optimizer = made.opt if is_cycle else made
-        as_on_a_gpu(optimizer)
         self.keep_gradients(model, optimizer)
         return optimizer
 

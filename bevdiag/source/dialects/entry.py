@@ -16,7 +16,6 @@ from bevdiag.source.dialects.protocol import (
     Dialect,
     Loaded,
     Supply,
-    as_on_a_gpu,
     loss_in,
     without_values,
 )
@@ -123,11 +122,7 @@ class EntryDialect(Dialect):
         raise InputError("--step eval: the function named by --entry gives a training step")
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        made = self._returned.optimizer
-        if made is None or self._replaces_optimizer:
-            return None
-        as_on_a_gpu(made)
-        return made
+        return None if self._replaces_optimizer else self._returned.optimizer
 
 
 def _name_in(key: str) -> str:

@@ -18,7 +18,7 @@ from bevdiag.source.dialects.python_configs import (
 )
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import note
-from bevdiag.source.stubs.imports import StubFinder, install
+from bevdiag.source.stubs.imports import StubFinder
 from bevdiag.source.stubs.mmcv import mmcv_modules
 
 _SPARSE = "mmcv.ops.sparse_"
@@ -61,7 +61,7 @@ class OpenMMLab(PythonConfig):
         return finder
 
     def _stubs(self) -> StubFinder:
-        return install(self.root)
+        return super().install()
 
     def note_sparse_convolutions(self, model: nn.Module) -> None:
         """Say whose run where spconv would."""

@@ -14,7 +14,6 @@ from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.mixed_values import without_values
 from bevdiag.source.state import running
 from bevdiag.trace.assumed_values import AssumedValues
-from bevdiag.trace.places import user_place
 
 Op = Callable[..., Any]
 Array = NDArray[Any]
@@ -93,23 +92,13 @@ def _filled_by(function: Op) -> set[str]:
 
 
 def lose_values(outputs: Iterable[Any]) -> None:
-    """Make tensors meta that an operator has filled with what nobody knows.
-
-    Where another tensor looks at the same memory that cannot be, and the step has no upper end.
-    """
+    """Take the values from tensors that an operator has filled with what nobody knows."""
     trace = running()
     if trace is None or not isinstance(trace.values, AssumedValues):
         return
     for output in outputs:
-        if not isinstance(output, Tensor) or output.is_meta:
-            continue
-        recorder = trace.recorder
-        can_lose = recorder.is_device(output) and not output._is_view()
-        if not can_lose or not without_values(recorder, output):
-            trace.values.leave_open(
-                f"{user_place()}: a compiled operation writes what depends on "
-                "features into a part of a tensor, which goes on as it was"
-            )
+        if isinstance(output, Tensor) and not output.is_meta:
+            without_values(trace.recorder, output)
 
 
 _MOST_ANSWERS = 48

@@ -7,7 +7,6 @@ modules get theirs although they are built: their kernels ask for memory that is
 
 import ast
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -171,19 +170,9 @@ def _brought_along(root: Path, name: str) -> Path | None:
     return None
 
 
-class _Loader(importlib.abc.Loader):
-    def __init__(self, module: ModuleType) -> None:
-        self._module = module
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        return self._module
-
-    def exec_module(self, module: ModuleType) -> None:
-        pass
-
-
 def _spec(name: str, module: ModuleType) -> importlib.machinery.ModuleSpec | None:
-    return importlib.util.spec_from_loader(name, _Loader(module), is_package=True)
+    loader: Any = SimpleNamespace(create_module=lambda _: module, exec_module=lambda _: None)
+    return importlib.util.spec_from_loader(name, loader, is_package=True)
 
 
 def install(
@@ -197,12 +186,6 @@ def install(
     return finder
 
 
-def stub_windows() -> None:
-    """Stubs for what opens windows, where Python was built without."""
-    if importlib.util.find_spec(_OF_WINDOWS) is None:
-        sys.modules.update({name: InertModule(name) for name in _WINDOWS})
-
-
 def install_packages(
     root: Path, ops: Mapping[str, Mapping[str, Any]], beside: Sequence[Path] = ()
 ) -> StubFinder:
@@ -213,6 +196,12 @@ def install_packages(
     finder = StubFinder(root, ops, beside)
     sys.meta_path.append(finder)
     return finder
+
+
+def stub_windows() -> None:
+    """Stubs for what opens windows, where Python was built without."""
+    if importlib.util.find_spec(_OF_WINDOWS) is None:
+        sys.modules.update({name: InertModule(name) for name in _WINDOWS})
 
 
 def _importer(frame: FrameType | None) -> FrameType | None:

@@ -53,6 +53,12 @@ class Inert:
     def __iter__(self) -> Any:
         return iter(())
 
+    def __instancecheck__(self, _: object) -> bool:
+        return False
+
+    def __subclasscheck__(self, _: type) -> bool:
+        return False
+
     def __mro_entries__(self, _: Any) -> tuple[type, ...]:
         stop = self.__call__
 
@@ -68,8 +74,10 @@ def _inert(full: str, name: str) -> Any:
     """Make what an inert module or object has under a name; an exception where it names one."""
     if name.startswith("__"):
         raise AttributeError(name)
-    if name.endswith(("Error", "Exception")):
-        return type(name, (Exception,), {})
+    # `except` and warnings' filters take nothing but classes.
+    for ending, kind in (("Error", Exception), ("Exception", Exception), ("Warning", Warning)):
+        if name.endswith(ending):
+            return type(name, (kind,), {})
     return Inert(full)
 
 

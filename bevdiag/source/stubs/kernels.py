@@ -18,15 +18,13 @@ row, and going back the gradients of both sets.
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.stubs.compiled import array
-
-_MOST_PAIRS = 2**24
+from bevdiag.source.stubs.neighbours import nearest
 
 _ROUNDED = 16
 """Queries of a sequence are rounded up to it."""
@@ -179,7 +177,8 @@ class _Nearest(torch.autograd.Function):
         rows = torch.zeros((*x.shape[:2], 1), dtype=torch.int64, device=device)
         squares = torch.zeros((*x.shape[:2], 1), dtype=torch.float32, device=device)
         if device.type != "meta":
-            _fill_nearest(array(x), array(y), array(rows)[..., 0], array(squares)[..., 0])
+            for mine, theirs, row, square in zip(*map(array, (x, y, rows, squares)), strict=True):
+                square[...], row[...] = nearest(mine, theirs, 1)
         ctx.save_for_backward(x, y, x_lengths, y_lengths, rows)
         return squares
 
@@ -187,15 +186,6 @@ class _Nearest(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, y, *_ = ctx.saved_tensors
         return torch.zeros_like(x), torch.zeros_like(y), None, None
-
-
-def _fill_nearest(x: Any, y: Any, rows: Any, squares: Any) -> None:
-    step = max(_MOST_PAIRS // max(x.shape[1] * y.shape[1], 1), 1)
-    for start in range(0, len(x), step):
-        part = slice(start, start + step)
-        square = ((x[part, :, None] - y[part, None]) ** 2).sum(axis=-1)
-        rows[part] = square.argmin(axis=-1)
-        squares[part] = np.take_along_axis(square, rows[part][..., None], -1)[..., 0]
 
 
 def chamfer_distance(

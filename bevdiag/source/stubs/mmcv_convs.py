@@ -48,29 +48,12 @@ def modulated_forward(
         output += bias.view(1, -1, 1, 1)
 
 
-def modulated_backward(x: Tensor, *_: Tensor, **sizes: Any) -> None:
-    """Its gradients, sample by sample through the same columns."""
-    _multiply_columns(x, sizes)
-
-
 def deform_forward(
     x: Tensor, weight: Tensor, offset: Tensor, output: Tensor, *_: Tensor, **sizes: Any
 ) -> None:
     """DCNv1: the columns of `im2col_step` samples, and the output once more in their order."""
     _multiply_columns(x, sizes, output)
     _compute(x, weight, offset, None, output, sizes)
-
-
-def deform_backward_input(x: Tensor, *_: Tensor, **sizes: Any) -> None:
-    """Compute the gradients of input and offsets."""
-    _multiply_columns(x, sizes, with_ones=False)
-
-
-def deform_backward_parameters(
-    x: Tensor, offset: Tensor, grad_output: Tensor, *_: Tensor, **sizes: Any
-) -> None:
-    """Compute the weights' gradient; the output's is copied into the columns' order."""
-    _multiply_columns(x, sizes, grad_output, with_ones=False)
 
 
 def _multiply_columns(
@@ -267,10 +250,16 @@ def _by_offset(pairs: Tensor, counts: Tensor, inverse: bool) -> Any:
 
 OPS: dict[str, Op] = {
     "modulated_deform_conv_forward": modulated_forward,
-    "modulated_deform_conv_backward": modulated_backward,
+    # Sample by sample through the same columns.
+    "modulated_deform_conv_backward": lambda x, *_, **sizes: _multiply_columns(x, sizes),
     "deform_conv_forward": deform_forward,
-    "deform_conv_backward_input": deform_backward_input,
-    "deform_conv_backward_parameters": deform_backward_parameters,
+    "deform_conv_backward_input": lambda x, *_, **sizes: _multiply_columns(
+        x, sizes, with_ones=False
+    ),
+    # The output's gradient is copied into the columns' order.
+    "deform_conv_backward_parameters": lambda x, offset, grad_output, *_, **sizes: (
+        _multiply_columns(x, sizes, grad_output, with_ones=False)
+    ),
     "ms_deform_attn_forward": attention_forward,
     "ms_deform_attn_backward": lambda *_, **__: 1,
     **{f"get_indice_pairs_{axes}d_forward": indice_pairs for axes in (2, 3, 4)},

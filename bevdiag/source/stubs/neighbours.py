@@ -36,10 +36,6 @@ _MARGIN = 1.001
 _MOST_CELLS = 2**19
 _PAIRS = "pairs"
 _MOST_CUBES = 2**40
-_MANY_PAIRS = 2**24
-"""From here on the nearest of points are looked for near them, not among all."""
-_TRIED, _ROUNDS = 32, 3
-"""How many say how far to look, and how often that is doubled for those that found too few."""
 
 
 def ball_query_batch(
@@ -247,44 +243,15 @@ def three_nearest_stack(
 
 
 def _fill_nearest(unknown: Array, known: Array, squares: Array, out: Array) -> None:
-    squares[...], out[...] = remembered(_three_nearest, (unknown, known))
+    squares[...], out[...] = remembered(nearest, (unknown, known), 3)
 
 
-def _three_nearest(unknown: Array, known: Array) -> Array:
-    """Squared distances and rows, [2, N, 3]; infinite and 0 where there are fewer than three."""
-    found = np.zeros((2, len(unknown), 3))
-    found[0] = np.inf
-    left = np.arange(len(unknown))
-    if len(unknown) * len(known) > _MANY_PAIRS:
-        # Most have three known points within a reach that suits a few of them.
-        few = unknown[:: max(len(unknown) // _TRIED, 1)]
-        reach = float(np.sqrt(np.median(_nearest_of_all(few, known)[0, :, 2])))
-        for _ in range(_ROUNDS if np.isfinite(reach) else 0):
-            reach = max(2 * reach, 1e-9)
-            left = left[~_fill_within(unknown[left], known, reach, found, left)]
-    found[:, left] = _nearest_of_all(unknown[left], known)
-    return found
+def nearest(unknown: Array, known: Array, count: int) -> Array:
+    """Squared distances to the nearest and their rows, [2, N, count].
 
-
-def _fill_within(unknown: Array, known: Array, reach: float, found: Array, places: Ints) -> Array:
-    """Which of `unknown` have three known points within `reach`: their places get them."""
-    is_done = np.zeros(len(unknown), bool)
-    for rows, columns in pairs_within(unknown, known, reach):
-        square = _squares(unknown[rows] - known[columns])
-        near = square <= np.float32(reach) * np.float32(reach)
-        rows, columns, square = rows[near], columns[near], square[near]
-        is_done |= np.bincount(rows, minlength=len(unknown)) >= 3
-        order = np.lexsort((columns, square, rows))
-        rank = ranks(rows[order])
-        order, rank = order[rank < 3], rank[rank < 3]
-        order, rank = order[is_done[rows[order]]], rank[is_done[rows[order]]]
-        found[:, places[rows[order]], rank] = square[order], columns[order]
-    return is_done
-
-
-def _nearest_of_all(unknown: Array, known: Array) -> Array:
-    """Find the three nearest by all distances."""
-    found = np.zeros((2, len(unknown), 3))
+    Infinite and 0 where there are fewer.
+    """
+    found = np.zeros((2, len(unknown), count))
     found[0] = np.inf
     for part in chunks(len(unknown), len(known), _MOST_CANDIDATES):
         square = np.zeros((part.stop - part.start, len(known)), np.float32)
@@ -293,7 +260,7 @@ def _nearest_of_all(unknown: Array, known: Array) -> Array:
             square += step * step
         square[np.isnan(square)] = np.inf
         rows = np.arange(len(square))
-        for place in range(min(3, len(known))):
+        for place in range(min(count, len(known))):
             best = square.argmin(axis=1)
             found[:, part, place] = square[rows, best], best
             square[rows, best] = np.inf

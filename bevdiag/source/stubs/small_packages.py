@@ -108,31 +108,21 @@ def _transformed(given: Any, pattern: str, lengths: dict[str, int]) -> Tensor:
     left, right = (_axes_of(side) for side in pattern.split("->"))
     rest = tensor.dim() - sum(group != ["..."] for group in left)
     left, right = _spread(left, rest), _spread(right, rest)
-    sizes: dict[str, int] = dict(lengths)
-    flat: list[str] = []
-    shape: list[int] = []
+    sizes = dict(lengths)
     for group, length in zip(left, tensor.shape, strict=True):
         known = prod(sizes.get(name, 1) for name in group)
-        for name in group:
-            sizes.setdefault(name, int(length) // known)
-            flat.append(name)
-            shape.append(sizes[name])
-    tensor = tensor.reshape(shape)
-    wanted = [name for group in right for name in group]
+        sizes.update((name, int(length) // known) for name in group if name not in sizes)
+    flat, wanted = ([name for group in side for name in group] for side in (left, right))
     new = [name for name in wanted if name not in flat]
-    missing = [name for name in flat if name not in wanted and sizes[name] != 1]
-    if missing or any(name not in sizes for name in new):
-        raise ValueError(f"einops: axes {missing or new} of {pattern!r} are on one side alone")
-    dropped = [axis for axis, name in enumerate(flat) if name not in wanted]
-    for axis in reversed(dropped):
-        tensor = tensor.squeeze(axis)
-    kept = [name for name in flat if name in wanted]
-    tensor = tensor.permute([kept.index(name) for name in wanted if name in kept])
-    for place, name in enumerate(wanted):
-        if name in new:
-            tensor = tensor.unsqueeze(place)
+    dropped = [name for name in flat if name not in wanted]
+    alone = [name for name in dropped if sizes[name] != 1] or [n for n in new if n not in sizes]
+    if alone:
+        raise ValueError(f"einops: axes {alone} of {pattern!r} are on one side alone")
+    # Each side has the other's axes too, with one place.
+    tensor = tensor.reshape([*map(sizes.__getitem__, flat), *[1] * len(new)])
+    tensor = tensor.permute([[*flat, *new].index(name) for name in (*wanted, *dropped)])
     if new:
-        tensor = tensor.expand([sizes[name] for name in wanted])
+        tensor = tensor.expand([sizes[name] for name in (*wanted, *dropped)])
     return tensor.reshape([prod(sizes[name] for name in group) for group in right])
 
 

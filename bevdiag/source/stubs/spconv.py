@@ -44,15 +44,15 @@ class SparseConvTensor(_SparseConvTensor, metaclass=_AnySparseTensor):
         super().__init__(features, indices, *args, **kwargs)
 
 
-def _rehearsed_coordinates(indices: Tensor, question: Question | None) -> Tensor:
+def _rehearsed_coordinates(indices: Tensor, question: Question) -> Tensor:
     """Coordinates that features decide, [N, 1 + dims] int32, as a rehearsal finds them.
 
     Raises:
         NoVerdictError: nobody knows them.
     """
     gpu = current()
-    supplier = gpu.recorder.supplier
-    known = supplier.copied(indices, question) if supplier and question else None
+    supplier = gpu.recorder.values
+    known = supplier.copied(indices, question)
     if known is None:
         why = f" ({supplier.unrehearsed})" if isinstance(supplier, AssumedValues) else ""
         raise stopped(

@@ -1,8 +1,8 @@
 """Compiled operations that bevdiag has no definition of its own for.
 
-Most wrappers allocate what a kernel fills: such a function allocates nothing, so the memory is
-known and only the values are not. One that returns tensors allocates them itself, and stops the
-trace with its name and place.
+What one allocates is read from its C++ (see cpp_functions.py); the values that its kernels fill
+in are not known. One whose C++ cannot be followed is taken to fill what it is given, as most
+wrappers do, and the report says so; if it returns tensors, the trace stops with its name and place.
 
 Which extension modules a repository would compile is read from its sources: names come from its
 setup.py files and from PYBIND11_MODULE, and the functions of a module are what the C++ beside it
@@ -11,19 +11,23 @@ defines. Nothing is compiled or run.
 
 import ast
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bevdiag.errors import NoVerdictError
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import note, running
 from bevdiag.source.stubs.compiled import array, lose_values
+from bevdiag.source.stubs.cpp_functions import UnreadableError, follow
+from bevdiag.source.stubs.cpp_text import definitions, without_comments
 from bevdiag.trace.assumed_values import AssumedValues
+from bevdiag.trace.operands import as_meta, unrecorded
 from bevdiag.trace.places import user_place
 
 _EXTENSIONS = re.compile(r"Extension$|_ext$")
@@ -43,11 +47,15 @@ class Function:
     Attributes:
         returns_tensors: whether its C++ returns them; None where its C++ was not found.
         place: file and line of its definition, relative to the repository.
+        cpp_name: its name in C++.
+        texts: the C++ of its module, by file, without comments.
     """
 
     name: str
     returns_tensors: bool | None
     place: str
+    cpp_name: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class TritonKernel:
@@ -73,39 +81,69 @@ def _is_uniform(tensor: Tensor) -> bool:
     return bool((values == values.flat[0]).all())
 
 
-def unknown_op(module: str, function: Function) -> Callable[..., int]:
+def unknown_op(module: str, function: Function) -> Callable[..., Any]:
     """Return what is called in place of a function whose kernel is not known."""
 
-    def fills_what_it_is_given(*args: Any, **kwargs: Any) -> int:
+    def op(*args: Any, **kwargs: Any) -> Any:
         caller = user_place()
         where = f" (defined in {function.place})" if function.place else ""
         named = f"{caller}: {module}.{function.name}{where}"
-        if function.returns_tensors:
-            raise stopped(
-                f"{module}.{function.name}{where} is a compiled operation that bevdiag does not "
-                "know, and it returns tensors whose sizes only its kernel knows",
-                Remedy.KERNEL,
-                caller,
-            )
         trace = running()
+        if trace is None or not isinstance(trace.values, AssumedValues):
+            raise NoVerdictError(f"{named} has no values on the CPU")
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        if trace is not None and isinstance(trace.values, AssumedValues):
+        trace.values.overwritten(tensors)
+        try:
+            result = _followed(function, args, kwargs)
+        except UnreadableError as error:
+            if function.returns_tensors:
+                raise stopped(
+                    f"{module}.{function.name}{where} is a compiled operation that bevdiag does "
+                    f"not know, and what it returns could not be read from its C++: {error}",
+                    Remedy.KERNEL,
+                    caller,
+                ) from None
+            result = 1
             note(
-                f"{named} is a compiled operation that bevdiag does not know: it fills the "
-                "tensors that it is given and allocates nothing"
+                f"{named} is a compiled operation that bevdiag does not know: it is taken to fill "
+                "the tensors that it is given and to allocate nothing"
             )
-            if any(tensor.is_meta for tensor in tensors):
-                # One value throughout is what a wrapper fills an output with before the call.
-                lose_values(tensor for tensor in tensors if _is_uniform(tensor))
-            if not all(tensor.is_meta for tensor in tensors):
-                trace.values.leave_open(
-                    f"{named}: what it writes is not known, so counts that depend on it are not"
-                )
-            return 1
-        raise NoVerdictError(f"{named} has no values on the CPU")
+        else:
+            note(
+                f"{named} is a compiled operation that bevdiag does not know: what it allocates "
+                "was read from its C++"
+            )
+        if any(tensor.is_meta for tensor in tensors):
+            # One value throughout is what a wrapper fills an output with before the call.
+            lose_values(tensor for tensor in tensors if _is_uniform(tensor))
+        if not all(tensor.is_meta for tensor in tensors):
+            trace.values.leave_open(
+                f"{named}: what it writes is not known, so counts that depend on it are not"
+            )
+        return result
 
-    fills_what_it_is_given.__name__ = function.name
-    return fills_what_it_is_given
+    op.__name__ = function.name
+    return op
+
+
+def _followed(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Follow its C++ on tensors without values; what it returns unchanged is what it was given."""
+    if kwargs or not function.texts:
+        raise UnreadableError("it is not there" if not function.texts else "it takes names")
+    given = [
+        unrecorded(as_meta, value) if isinstance(value, Tensor) and not value.is_meta else value
+        for value in args
+    ]
+    with torch.no_grad():
+        result = follow(function.cpp_name, function.texts, tuple(given))
+    originals = {id(meta): value for meta, value in zip(given, args, strict=True)}
+    made = result if isinstance(result, list) else [result]
+    if not all(isinstance(value, Tensor) for value in made):
+        if function.returns_tensors:
+            raise UnreadableError("what it returns is not followed")
+        return 1
+    returned = [originals.get(id(value), value) for value in made]
+    return returned if isinstance(result, list) else returned[0]
 
 
 def folder_of(root: Path, name: str, folders: list[Path]) -> Path | None:
@@ -126,11 +164,11 @@ def folder_of(root: Path, name: str, folders: list[Path]) -> Path | None:
 @cache
 def functions_in(root: Path, folder: Path) -> dict[str, Function]:
     """Find what the C++ in a folder of a repository gives to Python, by name."""
-    texts = {file: _text(file) for file in _files(folder)}
+    texts = {_shown(root, file): without_comments(_text(file)) for file in _files(folder)}
     return {
-        name: Function(name, *_definition(root, function.rpartition(":")[2], texts))
+        name: _function(name, cpp_name.rpartition(":")[2], texts)
         for text in texts.values()
-        for name, function in _FUNCTION.findall(text)
+        for name, cpp_name in _FUNCTION.findall(text)
     }
 
 
@@ -142,18 +180,16 @@ def _sources_of(name: str, folder: Path) -> Path:
     return folder
 
 
-def _definition(root: Path, function: str, texts: dict[Path, str]) -> tuple[bool | None, str]:
-    signature = re.compile(
-        rf"^[ \t]*((?:[\w:]+(?:<[^;{{}}]*?>)?[&*\s]+)+){function}\s*\(", re.MULTILINE
-    )
-    for file, text in texts.items():
-        found = signature.search(text)
-        if found and not found[1].strip().startswith(("return", "else", "new")):
-            line = text.count("\n", 0, found.start(1)) + 1
-            plain = any(word in _NO_RESULT for word in found[1].split())
-            shown = file.relative_to(root) if file.is_relative_to(root) else file
-            return not plain, f"{shown}:{line}"
-    return None, ""
+def _function(name: str, cpp_name: str, texts: Mapping[str, str]) -> Function:
+    found = definitions(cpp_name, texts)
+    if not found:
+        return Function(name, None, "")
+    plain = any(word in _NO_RESULT for word in found[0].returns.split())
+    return Function(name, not plain, found[0].place, cpp_name, texts)
+
+
+def _shown(root: Path, file: Path) -> str:
+    return str(file.relative_to(root) if file.is_relative_to(root) else file)
 
 
 @cache

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bevdiag.models.dense_heads.anchor_targets import count_matches, upright_on_host
+from bevdiag.models.dense_heads.anchor_targets import count_matches, sides_of
 from tests.models.one_stage_configs import (
     build,
     prepare,
@@ -14,7 +14,7 @@ def test_anchors_that_match_are_counted_as_the_device_would(name, monkeypatch):
     settings, data, batch = prepare(name)
     detector = build(settings, data, "cpu")
     head = detector.dense_head
-    anchors = [each.reshape(-1, head.num_codes).numpy() for each in head.anchors]
+    anchors = [each.reshape(-1, head.num_codes) for each in head.anchors]
     for index in range(2):
         # A box that lies on an anchor, so that some match without being forced to.
         batch.gt_boxes[:, index] = [*anchors[index][101], index + 1]
@@ -34,7 +34,7 @@ def test_anchors_that_match_are_counted_as_the_device_would(name, monkeypatch):
         used = boxes[boxes[:, -1] > 0]
         for index, entry in enumerate(settings.dense_head.anchor_generator_config):
             own = used[used[:, -1] == index + 1]
-            counts = count_matches(upright_on_host(anchors[index]), own[:, :-1], entry)
+            counts = count_matches(sides_of(anchors[index]), own[:, :-1], entry)
             assert counts.matched > 0
             matched = [counts.matched] * 3
             counted += [counts.forced, *matched, counts.background, counts.foreground]

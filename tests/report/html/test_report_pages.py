@@ -2,7 +2,7 @@ import re
 from dataclasses import replace
 
 from bevdiag.prediction.result import ConfigReport
-from bevdiag.report.html.report_pages import compare_page, config_page, inspect_page
+from bevdiag.report.html.report_pages import inspect_page, page_of
 from bevdiag.report.text.compare_report import variant_label
 from bevdiag.rules.finding import Severity
 from bevdiag.rules.pages import rule_page
@@ -11,19 +11,19 @@ from bevdiag.rules.pages import rule_page
 def test_the_verdict_stands_first(drawn):
     page = inspect_page(drawn)
     assert page.index("Does not fit A100-80GB") < page.index("Memory over the step")
-    for part in ("75.10 GiB", "BEV203", "22,400", "map_to_bev", "RTX 4090"):
+    for part in ("75.10 GiB", "BEV203", "22,400", "map_to_bev", "RTX 4090", "cuDNN 9.1.0"):
         assert part in page
 
 
 def test_a_config_that_cannot_run_shows_its_findings(over):
     report = ConfigReport(config="broken.yaml", findings=over.findings)
-    page = config_page(report)
+    page = page_of(report)
     assert "Cannot run" in page
     assert over.findings[0].code in page
 
 
 def test_every_variant_has_a_row(compared):
-    page = compare_page(compared)
+    page = page_of(compared)
     for variant in compared.variants:
         assert f"<code>{variant_label(variant, compared)}</code>" in page
     assert "could not be traced" in page
@@ -60,8 +60,8 @@ def test_the_worst_finding_stands_first(drawn):
 def test_a_code_leads_to_its_rule_on_the_page(drawn, compared):
     pages = (
         inspect_page(drawn),
-        compare_page(replace(compared, findings=drawn.findings)),
-        config_page(ConfigReport(config="broken.yaml", findings=drawn.findings)),
+        page_of(replace(compared, findings=drawn.findings)),
+        page_of(ConfigReport(config="broken.yaml", findings=drawn.findings)),
     )
     for page in pages:
         linked = set(re.findall(r'href="#(rule-BEV\d+)"', page))

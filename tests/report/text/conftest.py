@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from bevdiag.memory.device import DeviceTarget
 from bevdiag.memory.verdict import Verdict
-from bevdiag.prediction.result import Plan, Scene, Target
+from bevdiag.prediction.result import Plan, Scene
 from bevdiag.remedies.results import Advice, FitPoint, FitReport, FixReport
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.prose import Page
 from bevdiag.rules.finding import Fix, Price
 
@@ -24,8 +25,13 @@ def written(
     return [line.plain for line in page.lines]
 
 
-_TARGET = Target(
-    gpu="rtx4090", capacity_bytes=23 * GIB, torch="2.13.0", cudnn="9.1", compute_capability="8.9"
+_TARGET = DeviceTarget(
+    gpu="rtx4090",
+    capacity_bytes=23 * GIB,
+    torch="2.13.0",
+    cudnn=(9, 1, 0),
+    compute_capability=(8, 9),
+    multiprocessors=132,
 )
 _SCENE = Scene(
     source="synthetic sonar, seed 0",

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from bevdiag.prediction.result import Prediction, TimelinePoint
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.chart import write_chart
 
 from .conftest import written

@@ -8,7 +8,7 @@ from bevdiag.prediction.baseline import record
 from bevdiag.prediction.checked import Check
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.as_json import as_json
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.checks_report import write_baseline, write_check, write_preflight
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Finding, Severity
@@ -49,7 +49,9 @@ def checks(over, measured):
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_golden(checks, golden, width):
-    golden(f"preflight_{width}.txt", rendered(Layout(width=width), write_preflight, checks))
+    following = "bevdiag check configs/absent.yaml"
+    text = rendered(Layout(width=width), write_preflight, checks, following=following)
+    golden(f"preflight_{width}.txt", text)
 
 
 def test_json_golden(checks, golden):

@@ -5,7 +5,7 @@ import pytest
 from rich.cells import cell_len
 
 from bevdiag.prediction.result import CompareReport
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.compare_report import write_compare
 from bevdiag.report.text.prose import rendered
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from bevdiag.errors import Location
 from bevdiag.prediction.result import ConfigReport
 from bevdiag.report.as_json import as_json
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.inspect_report import write_config
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.codes import finding

@@ -9,25 +9,30 @@ from bevdiag.explain.answer import (
     Certainty,
     Explanation,
     Failure,
-    FailureKind,
     Figure,
     Suspicion,
 )
-from bevdiag.prediction.result import Target
-from bevdiag.report.layout import Layout
+from bevdiag.explain.kinds import FAULT, kinds
+from bevdiag.memory.device import DeviceTarget
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.explain_report import write_explain
 from bevdiag.report.text.prose import rendered
 from bevdiag.rules.finding import Finding, Fix, Price, Severity
 
 _FIGURE = Figure("75.10 GiB", 80_632_642_273, 80_643_379_691)
 _FAILURE = Failure(
-    kind=FailureKind.ALLOCATOR,
+    kind=kinds()["allocator"],
     sentence="CUDA out of memory. Tried to allocate 75.10 GiB",
     line=1,
     requested=_FIGURE,
 )
-_TARGET = Target(
-    gpu=None, capacity_bytes=None, torch="2.13.0", cudnn="9.20.0", compute_capability="9.0"
+_TARGET = DeviceTarget(
+    gpu=None,
+    capacity_bytes=None,
+    torch="2.13.0",
+    cudnn=(9, 20, 0),
+    compute_capability=(9, 0),
+    multiprocessors=132,
 )
 
 
@@ -91,8 +96,8 @@ def test_a_rules_finding_names_what_can_be_written_against_it() -> None:
     fix = Fix(id="batch-1", group="batch", title="", price=Price.MODEL, loses="")
     found = Finding(code="BEV301", severity=Severity.ERROR, message="over", fixes=(fix,))
     suspicion = Suspicion(code="BEV301", name="x", summary="y", fix=(), findings=(found,))
-    failure = replace(_FAILURE, kind=FailureKind.FAULT)
+    failure = replace(_FAILURE, kind=FAULT)
     text = rendered(
         Layout(), write_explain, replace(_explanation(), failure=failure, suspicions=(suspicion,))
     )
-    assert "fix: batch-1 (bevdiag fix traces each)" in text
+    assert "fix: batch-1 (bevdiag fix traces the cheapest first)" in text

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.findings import write_findings
 from bevdiag.rules.finding import Fix, Price
 
@@ -36,4 +36,6 @@ def test_what_a_rule_can_write_against_it_is_named(over: Prediction) -> None:
     other = replace(fix, id="height-strides")
     fixable = replace(over.findings[0], fixes=(fix, other))
     text = "\n".join(written(write_findings, (fixable,), layout=Layout(120)))
-    assert "    fix: compression-max, height-strides (bevdiag fix traces each)" in text
+    assert (
+        "    fix: compression-max, height-strides (bevdiag fix traces the cheapest first)" in text
+    )

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from bevdiag.memory.verdict import Verdict
 from bevdiag.remedies.results import FixReport
 from bevdiag.report.as_json import as_json
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.fix_report import outcome, write_fix
 from bevdiag.report.text.prose import rendered
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.gpu_catalogue import write_gpus
 
 from .conftest import written

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 from bevdiag.memory.verdict import Verdict
 from bevdiag.prediction.result import SCENE_SITE, Prediction
-from bevdiag.report.layout import Layout
+from bevdiag.report.amounts import format_bytes
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.headline import verdict_sentence, write_opening, write_reasons
 
 from .conftest import written
@@ -35,6 +36,16 @@ def test_depends_tells_the_range(over: Prediction) -> None:
     assert "between 41.35 GiB and 74.80 GiB" in sentence
 
 
+def test_what_must_be_reserved_is_named_where_it_alone_may_not_fit(over: Prediction) -> None:
+    depends = replace(over, verdict=Verdict.DEPENDS, oom=None)
+    assert f"up to {format_bytes(over.peak.high_reserved_bytes)} reserved" in verdict_sentence(
+        replace(depends, target=replace(over.target, capacity_bytes=over.peak.high_bytes))
+    )
+    assert "reserved" not in verdict_sentence(
+        replace(depends, target=replace(over.target, capacity_bytes=over.peak.high_bytes - 1))
+    )
+
+
 def test_where_only_the_upper_end_stops_it_says_so(over: Prediction) -> None:
     text = _text(replace(over, verdict=Verdict.DEPENDS))
     assert "At the upper end it stops in backbone_2d.blocks.0.1, in the forward pass" in text
@@ -65,7 +76,13 @@ def test_the_first_single_remedy_that_fits_is_named(over: Prediction) -> None:
 
 
 def test_when_nothing_helps_it_says_so(over: Prediction) -> None:
-    assert "None of the changes below" in _text(replace(over, recommended=None))
+    text = _text(replace(over, recommended=None))
+    count = sum(not plan.error and not plan.unsafe for plan in over.remedies)
+    assert 1 < count < len(over.remedies)
+    assert f"No set of changes that was traced, of {count}, makes it fit." in text
+    in_vain = tuple(replace(plan, error="it cannot run") for plan in over.remedies[1:])
+    text = _text(replace(over, recommended=None, remedies=(over.remedies[0], *in_vain)))
+    assert "that was traced, of 1, makes it fit." in text
 
 
 def test_a_step_that_fits_by_giving_cached_memory_back_says_so(over: Prediction) -> None:

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.inspect_report import write_inspect
 from bevdiag.report.text.prose import rendered
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from bevdiag.prediction.result import Prediction
-from bevdiag.report.layout import Layout
+from bevdiag.report.printable import Layout
 from bevdiag.report.text.wiring_table import write_wiring
 from bevdiag.trace.wiring import Wiring
 

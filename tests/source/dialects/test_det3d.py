@@ -15,11 +15,11 @@ from bevdiag.memory.loop import Loop
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.step_source import Recorded
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.source.dialects import dialect_of
 from bevdiag.source.dialects.det3d import Det3d
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.stubs.small_packages import EasyDict
-from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import StepOptions
 
 ROOT = Path(__file__).parents[1] / "det3d_repo"

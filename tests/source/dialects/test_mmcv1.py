@@ -15,6 +15,7 @@ from bevdiag.memory.loop import Loop
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.step_source import Recorded
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.source.dialects import dialect_of
 from bevdiag.source.dialects.mmcv1 import infos
 from bevdiag.source.dialects.mmcv1.dialect import Mmcv1, is_image, is_of_mmcv
@@ -23,7 +24,6 @@ from bevdiag.source.dialects.mmengine.dialect import MMEngine
 from bevdiag.source.dialects.mmengine.frames import Rig
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.stubs.small_packages import EasyDict
-from bevdiag.trace.scenarios import Scenario
 from bevdiag.trace.step import StepOptions
 
 ROOT = Path(__file__).parents[1] / "mmcv1_repo"

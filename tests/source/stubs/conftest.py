@@ -25,7 +25,7 @@ from tests.source.stubs.mmcv_calls import Held
 def recorder() -> Recorder:
     assumed = AssumedValues(Scenario.EXPECTED, {})
     recorder = new_recorder(Attribution(nn.Module()))
-    recorder.unknown = assumed
+    recorder.values = assumed
     begin(SimulatedGpu(recorder, assumed))
     return recorder
 

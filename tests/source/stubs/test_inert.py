@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 
 from bevdiag.errors import NoVerdictError
@@ -46,3 +48,14 @@ def test_a_class_of_what_is_not_installed_cannot_be_built_with_arguments(
     monkeypatch.setattr(inert, "_armed", [True])
     with pytest.raises(NoVerdictError, match=r"transformers\.PreTrainedModel is called.*install"):
         Sub({})
+
+
+def test_warnings_of_absent_packages_can_be_filtered_and_nothing_is_of_their_classes() -> None:
+    absent = InertModule("numba_of_a_kind")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("ignore", category=absent.DeprecationWarning)
+        warnings.warn("as any other", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in said] == ["as any other"]
+    assert not isinstance(3, absent.Hull)
+    assert not isinstance(3, (absent.Hull, str))
+    assert not issubclass(int, absent.Hull)

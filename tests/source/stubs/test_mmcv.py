@@ -45,8 +45,8 @@ def test_zeros_are_forgotten_where_a_kernel_writes(recorder: Recorder) -> None:
         features = torch.empty(1, 2, 3, 3, device="meta")
         out = features.new_zeros(1, 2, 1, 1)
         EXT.roi_align_forward(features, torch.zeros(1, 5), output=out, pool_mode=1)
-        question = recorder.unknown.question("mask")
-        assert recorder.unknown.mask((out != 0).flatten(), question).any()
+        question = recorder.values.question("mask")
+        assert recorder.values.mask((out != 0).flatten(), question).any()
 
 
 @pytest.mark.usefixtures("computes")

@@ -269,7 +269,7 @@ def test_no_cube_holds_more_points_than_the_bound() -> None:
 def test_what_an_operator_may_have_written_is_known_no_longer() -> None:
     values = _begin()
     recorder = new_recorder(Attribution(nn.Module()))
-    recorder.unknown = values
+    recorder.values = values
     with recorder:
         found = torch.full((1, 8), -1, dtype=torch.int32, device="meta")
         assert not values.branch((found >= 0).any(), values.question("branch"))

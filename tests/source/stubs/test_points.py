@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from bevdiag.source.stubs import neighbours
 from bevdiag.source.stubs.compiled_ops import OPS
 
 BATCH, STACK = OPS["pointnet2_batch_cuda"], OPS["pointnet2_stack_cuda"]
@@ -129,26 +128,6 @@ def test_three_nearest_of_a_stack_are_rows_of_all_points(random: torch.Generator
     assert rows[3:, :2].tolist() == second.tolist()
     assert rows[3:, 2].tolist() == [7] * 4
     assert torch.isinf(squares[3:, 2]).all()
-
-
-def test_the_nearest_of_many_are_those_among_all(
-    random: torch.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Crowded here and sparse there, equally far ones and one far away among them.
-    known = (torch.rand(400, 3, generator=random) ** 4 * 8).round(decimals=1)
-    unknown = torch.cat((torch.rand(60, 3, generator=random) * 8, torch.full((1, 3), 99.0)))
-    expected = neighbours._three_nearest(unknown.numpy(), known.numpy())
-    monkeypatch.setattr(neighbours, "_MANY_PAIRS", 0)
-    searched = []
-    monkeypatch.setattr(
-        neighbours,
-        "_nearest_of_all",
-        lambda few, all_of_them, find=neighbours._nearest_of_all: (
-            searched.append(len(few)) or find(few, all_of_them)
-        ),
-    )
-    assert (neighbours._three_nearest(unknown.numpy(), known.numpy()) == expected).all()
-    assert 1 <= searched[-1] < 30
 
 
 def test_what_is_not_a_number_is_no_distance() -> None:

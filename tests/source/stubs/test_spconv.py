@@ -43,7 +43,7 @@ def test_a_rehearsal_hears_that_coordinates_are_wanted() -> None:
 
     values = Hearing(Prompter(theirs))
     recorder = new_recorder(Attribution(nn.Module()))
-    recorder.unknown = values
+    recorder.values = values
     begin(SimulatedGpu(recorder, values))
     features, indices = _voxels()
     SPCONV.SparseConvTensor(features, indices, (4, 4, 4), 1)

@@ -6,9 +6,22 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
+from bevdiag.source.simulated_gpu import SimulatedGpu
+from bevdiag.source.state import begin
 from bevdiag.source.stubs.imports import StubFinder
-from bevdiag.source.stubs.unknown_ops import TritonKernel, folder_of, functions_in
+from bevdiag.source.stubs.unknown_ops import (
+    Function,
+    TritonKernel,
+    folder_of,
+    functions_in,
+    unknown_op,
+)
+from bevdiag.trace.assumed_values import AssumedValues, Scenario
+from bevdiag.trace.attribution import Attribution
+from bevdiag.trace.ops import new_recorder
 from tests.source.stubs.finders import Write
 
 REPOSITORY = Path(__file__).parents[1] / "own_data"
@@ -64,3 +77,15 @@ def test_what_its_functions_return() -> None:
 def test_a_module_is_known_by_its_own_cpp(tmp_path: Path) -> None:
     (tmp_path / "op.cu").write_text("PYBIND11_MODULE(plain_name, m) {}")
     assert folder_of(tmp_path, "plain_name", []) == tmp_path
+
+
+def test_zeros_are_forgotten_where_an_unknown_kernel_writes() -> None:
+    values = AssumedValues(Scenario.EXPECTED, {})
+    recorder = new_recorder(Attribution(nn.Module()))
+    recorder.unknown = values
+    gpu = SimulatedGpu(recorder, values)
+    begin(gpu)
+    with recorder, gpu:
+        out = torch.empty(4, device="meta").new_zeros(4)
+        unknown_op("twist_ext", Function("twist", False, ""))(torch.empty(4, device="meta"), out)
+        assert values.mask(out != 0, values.question("mask")).any()

@@ -5,7 +5,7 @@ config is mmcv's or MMEngine's is seen from the names that it sets, without runn
 """
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from importlib import import_module
@@ -16,14 +16,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import (
+    register_pytree_node,
+    tree_leaves,
+    tree_map,
+    tree_map_only,
+)
 
 from bevdiag.errors import InputError
 from bevdiag.source.dialects.mmcv1 import required
 from bevdiag.source.dialects.mmcv1.infos import class_of, write_scene
 from bevdiag.source.dialects.mmengine.frames import on_points
 from bevdiag.source.dialects.openmmlab import OpenMMLab, scene_of, training_set
-from bevdiag.source.dialects.protocol import Loaded, Supply, as_on_a_gpu, valueless
+from bevdiag.source.dialects.protocol import Loaded, Supply, valueless
 from bevdiag.source.dialects.python_configs import (
     PipelineSupply,
     as_old_python,
@@ -45,6 +50,8 @@ _UNMEASURED = "models that look through cameras, under mmcv 1.x"
 _OWN, _LATER = {"data"}, {"train_dataloader", "optim_wrapper", "default_scope"}
 """Names that only configs of mmcv 1.x set, and that only later ones do."""
 _MOST_BASES = 32
+_OF_CONTAINERS = ("pad_dims", "stack", "padding_value", "cpu_only")
+"""What mmcv's containers hold beside their data."""
 _CHANNELS = 3
 _LEAST_SIDE = 16
 """Of an image, in pixels: no matrix of a camera is as large."""
@@ -59,11 +66,13 @@ class Mmcv1Supply(PipelineSupply):
         loaded = super().batch()
         if with_values:
             return loaded
-        entries = _each_tensor(loaded.entries, lambda t: valueless(t) if _shows(t) else t)
-        return Loaded(entries, loaded.boxes)
+        without = tree_map_only(
+            torch.Tensor, lambda t: valueless(t) if _shows(t) else t, loaded.entries
+        )
+        return Loaded(without, loaded.boxes)
 
     def counts(self) -> tuple[int | None, int | None]:
-        clouds = _tensors(moved(self.own.get("points", ()), lambda tensor: tensor))
+        clouds = _tensors(self.own.get("points", ()))
         return sum(map(len, clouds)) if clouds else None, None
 
     def collated(self) -> dict[str, Any]:
@@ -114,6 +123,12 @@ class Mmcv1(OpenMMLab):
 
     def open(self) -> None:
         self._config = config = self.read()
+        container = required("mmcv.parallel").DataContainer
+        register_pytree_node(
+            container,
+            lambda held: ([held.data], {name: getattr(held, name) for name in _OF_CONTAINERS}),
+            lambda data, others: container(*data, **(others or {})),
+        )
         for name in ("models", "datasets"):
             required(f"{_PACKAGE}.{name}")
         if config.get("plugin"):
@@ -163,12 +178,11 @@ class Mmcv1(OpenMMLab):
         return loss
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """Build the config's own, running foreach kernels as it would on a GPU."""
+        """Build the config's own."""
         settings = self._config.get("optimizer")
         if not settings:
             return None
         made: torch.optim.Optimizer = required("mmcv.runner").build_optimizer(model, settings)
-        as_on_a_gpu(made)
         if "Cumulative" not in str(_hook_of(self._config).get("type", "")):
             self.keep_gradients(model, made)
         return made
@@ -232,21 +246,16 @@ def _hook_of(config: Any) -> Mapping[str, Any]:
     return config.get("optimizer_config") or {}
 
 
-def moved(value: Any, move: Callable[[torch.Tensor], Any] | None = None) -> Any:
-    """Return what mmcv's `scatter` hands the one GPU of a process.
-
-    Args:
-        value: a batch, with its containers.
-        move: what happens to each tensor that is not to stay on the host; None moves it.
-    """
+def moved(value: Any) -> Any:
+    """Return what mmcv's `scatter` hands the one GPU of a process, of a batch with containers."""
 
     def leaf(item: Any) -> Any:
         if _is_container(item):
             held = item.data[0]
-            return held if item.cpu_only else moved(held, move)
-        return (move or _to_gpu)(item) if isinstance(item, torch.Tensor) else item
+            return held if item.cpu_only else moved(held)
+        return _to_gpu(item) if isinstance(item, torch.Tensor) else item
 
-    return tree_map(leaf, value)
+    return tree_map(leaf, value, is_leaf=_is_container)
 
 
 def _to_gpu(tensor: torch.Tensor) -> torch.Tensor:
@@ -272,21 +281,4 @@ def _is_container(value: Any) -> bool:
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
-    found: list[torch.Tensor] = []
-    _each_tensor(value, found.append)
-    return found
-
-
-def _each_tensor(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
-    """Return the value with each tensor in it changed, also in containers and sequences."""
-
-    def leaf(item: Any) -> Any:
-        if isinstance(item, torch.Tensor):
-            return change(item)
-        if not _is_container(item):
-            return item
-        names = ("pad_dims", "stack", "padding_value", "cpu_only")
-        kept = {name: getattr(item, name) for name in names}
-        return type(item)(_each_tensor(item.data, change), **kept)
-
-    return tree_map(leaf, value)
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]

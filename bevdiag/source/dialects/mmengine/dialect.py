@@ -18,7 +18,7 @@ from bevdiag.source.dialects.mmengine import required
 from bevdiag.source.dialects.mmengine.frames import Frames, on_points
 from bevdiag.source.dialects.mmengine.proposals import with_proposals
 from bevdiag.source.dialects.openmmlab import OpenMMLab, scene_of, training_set
-from bevdiag.source.dialects.protocol import Loaded, Supply, as_on_a_gpu, valueless
+from bevdiag.source.dialects.protocol import Loaded, Supply, valueless
 from bevdiag.source.dialects.python_configs import (
     PipelineSupply,
     leave_unmeasured,
@@ -121,7 +121,7 @@ class MMEngine(OpenMMLab):
         return loss
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
-        """Build what the config's wrapper does, running foreach kernels as it would on a GPU."""
+        """Build what the config's wrapper does."""
         settings = self._config.get("optim_wrapper")
         if not settings:
             return None
@@ -130,7 +130,6 @@ class MMEngine(OpenMMLab):
             plain.pop(key, None)
         wrapper = required("mmengine.optim").build_optim_wrapper(model, plain)
         optimizer: torch.optim.Optimizer = wrapper.optimizer
-        as_on_a_gpu(optimizer)
         return optimizer
 
     def options(self, options: StepOptions) -> StepOptions:

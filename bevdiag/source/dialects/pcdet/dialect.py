@@ -159,9 +159,7 @@ def _own_optimizer(model: nn.Module, config: Any) -> torch.optim.Optimizer | Non
     """
     try:
         made: Any = importlib.import_module(_OPTIMIZERS).build_optimizer(model, config)
-        # Itself, or those that it wraps.
-        held = [made] if isinstance(made, torch.optim.Optimizer) else vars(made).values()
-        for inner in held:
+        for inner in vars(made).values():  # where it wraps others
             if isinstance(inner, torch.optim.Optimizer):
                 as_on_a_gpu(inner)
     except Exception as error:

@@ -20,8 +20,10 @@ IMAGE_SIZE = (375, 1242)
 """Height and width of KITTI's images, where no config says another size."""
 CAMERAS = 6
 """Of a rig that looks all around."""
-_FOCAL = 0.58
-"""Focal length as a share of the image's width: KITTI's 721 of 1242 pixels, 81 degrees of view."""
+_FOCAL = (0.58, 0.5)
+"""Focal lengths as shares of the image's width and height. Across: KITTI's 721 of 1242 pixels, 81
+degrees of view. Upright: 90 degrees, more than any camera of KITTI has: a synthetic scene is made
+with the points of a frame that was cut to its image, which a loader must not cut once more."""
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -132,9 +134,9 @@ class Frames:
         A lidar's x, y, z are the camera's depth, minus right and minus down.
         """
         height, width = self.image_size
-        focal = _FOCAL * width
+        across, upright = _FOCAL[0] * width, _FOCAL[1] * height
         projection = np.array(
-            [[focal, 0, width / 2, 0], [0, focal, height / 2, 0], [0, 0, 1, 0]], np.float32
+            [[across, 0, width / 2, 0], [0, upright, height / 2, 0], [0, 0, 1, 0]], np.float32
         )
         to_camera = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]], np.float32)
         return {

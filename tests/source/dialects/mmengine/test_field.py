@@ -15,7 +15,7 @@ from bevdiag.errors import InputError
 from bevdiag.prediction.judged import judged
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
-from bevdiag.trace.scenarios import Scenario
+from bevdiag.scenes.scenario import Scenario
 
 FOUND = importlib.util.find_spec("mmdet3d")
 pytestmark = pytest.mark.skipif(FOUND is None, reason="mmdet3d is not installed")

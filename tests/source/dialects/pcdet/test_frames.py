@@ -2,8 +2,11 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+from bevdiag.trace.scenarios import Scenario
 
 from bevdiag.scenes import make_batch
+from bevdiag.scenes.datasets import KITTI
+from bevdiag.scenes.street import street
 from bevdiag.source.dialects.pcdet.frames import Frames, calibration_of
 from bevdiag.trace.alternatives import TracedStep
 from tests.source.dialects.pcdet.own_data import Own
@@ -26,9 +29,26 @@ def test_a_calibration_that_asks_for_a_storage_client_is_made_without() -> None:
     module = ModuleType("calibration_of_fork")
     module.__dict__["Calibration"] = Calibration
     method = FunctionType(compile("None", "get_calib", "exec"), {"calibration_of_fork": module})
+    made = calibration_of(method, frames_of([np.zeros((1, 4), np.float32)], (0, 0, 0, 1, 1, 1)))
+    assert made.projection.shape == (3, 4)
+    assert (made.client, made.scale) == (None, 1.0)
+
+
+def test_the_camera_sees_every_point_of_a_synthetic_frame() -> None:
+    # It has those of a frame that was cut to its image: FOV_POINTS_ONLY takes none away.
+    bounds = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
+    objects = ("Car", "Pedestrian") * 10
+    frames = frames_of([street(KITTI, 1, bounds, 4, 0, Scenario.EXPECTED, objects)], bounds)
+    held = frames.calibration()
+    seen = frames.points[0][:, :3] @ held["Tr_velo2cam"][:, :3].T @ held["P2"][:, :3].T
+    height, width = frames.image_size
+    assert ((seen[:, :2] >= 0) & (seen[:, :2] < seen[:, 2:] * (width, height))).all()
+
+
+def frames_of(samples: list[Any], bounds: tuple[float, ...]) -> Frames:
     batch = make_batch(
-        [np.zeros((1, 4), np.float32)],
-        point_cloud_range=(0, 0, 0, 1, 1, 1),
+        samples,
+        point_cloud_range=bounds,
         voxel_size=(1.0, 1.0, 1.0),
         grid_size=(1, 1, 1),
         max_points=None,
@@ -39,7 +59,4 @@ def test_a_calibration_that_asks_for_a_storage_client_is_made_without() -> None:
         source="test",
     )
     settings: Any = SimpleNamespace(point_features="xyzi", class_names=("Car",), box_size=7)
-    frames = Frames(batch, settings)
-    made = calibration_of(method, frames)
-    assert made.projection.shape == (3, 4)
-    assert (made.client, made.scale) == (None, 1.0)
+    return Frames(batch, settings)

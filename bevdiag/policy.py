@@ -1,4 +1,8 @@
-"""A policy's decisions for one config, the keys of the file that make them, and its reading."""
+"""What a project has decided: budgets, margins and silenced rules, in bevdiag.toml.
+
+A policy stands in a file `bevdiag.toml`, or in the table `[tool.bevdiag]` of a `pyproject.toml`;
+the one nearest to a config, upwards, counts.
+"""
 
 import reprlib
 import sys
@@ -11,7 +15,7 @@ from typing import Any, NamedTuple
 from bevdiag.config.nearest import did_you_mean
 from bevdiag.errors import ConfigError, InputError, Location
 from bevdiag.files.bounds import Place, scan_toml
-from bevdiag.files.reading import read_file, read_head
+from bevdiag.files.reading import read_file, read_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +78,27 @@ _NAMES = tuple(key.name for key in KEYS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the `KEYS` decide for one config; None leaves it to the command line and its defaults.
+    """What the file decides for one config; the rest is left to the command line.
 
-    Where one of gpu and budget is said anew, both are. `assume` is by site, `ignore` by rule.
+    `settings` are by the names of `KEYS`, `assume` by site, `ignore` by rule.
     """
 
-    gpu: Setting | None = None
-    budget: Setting | None = None
-    margin: Setting | None = None
-    torch: Setting | None = None
-    cudnn: Setting | None = None
-    autocast: Setting | None = None
-    optimizer: Setting | None = None
-    batch_size: Setting | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
     assume: Mapping[str, Setting] = field(default_factory=dict)
     ignore: Mapping[str, Setting] = field(default_factory=dict)
 
     def overridden(self, other: "Policy") -> "Policy":
-        """Return this policy with everything that `other` decides."""
-        values = {name: getattr(self, name) for name in _NAMES}
-        if other.gpu is not None or other.budget is not None:
-            values |= {"gpu": None, "budget": None}
-        for name, mine in values.items():
-            theirs = getattr(other, name)
-            if isinstance(theirs, Mapping):
-                values[name] = {**mine, **theirs}
-            elif theirs is not None:
-                values[name] = theirs
-        return Policy(**values)
+        """Return this policy with everything that `other` decides.
+
+        Where that says one of gpu and budget, it has said both.
+        """
+        dropped = ("gpu", "budget") if {"gpu", "budget"} & other.settings.keys() else ()
+        kept = {name: said for name, said in self.settings.items() if name not in dropped}
+        return Policy(
+            settings={**kept, **other.settings},
+            assume={**self.assume, **other.assume},
+            ignore={**self.ignore, **other.ignore},
+        )
 
 
 def policy_toml(gpu: str | None = None) -> str:
@@ -202,10 +199,19 @@ def find_policy(config: Path) -> Path | None:
 
 
 def _names_bevdiag(project: Path) -> bool:
+    """Whether the file has the table; one that is no TOML is read for it, to say so."""
     try:
-        return b"tool.bevdiag" in read_head(project, MAX_BYTES)
+        text = read_part(project, MAX_BYTES)
     except InputError:
         return False
+    if b"bevdiag" not in text:
+        return False
+    try:
+        _, tables = _tables(project, text.decode("utf-8"))
+    except (ConfigError, UnicodeDecodeError):
+        return b"tool.bevdiag" in text
+    tools = tables.get("tool")
+    return isinstance(tools, dict) and "bevdiag" in tools
 
 
 def read_policy(path: Path) -> PolicyFile:
@@ -215,16 +221,12 @@ def read_policy(path: Path) -> PolicyFile:
         ConfigError: the file cannot be read, is no TOML, or says what no policy can say.
     """
     text = _read(path)
-    try:
-        places = scan_toml(text)
-        tables: dict[str, Any] = tomllib.loads(text)
-    except InputError as error:
-        raise ConfigError(f"{path}: {error}: no policy") from error
-    except (ValueError, RecursionError) as error:  # a ValueError also for an endless number
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    if path.name == "pyproject.toml":
-        tables = tables.get("tool", {}).get("bevdiag", {})
+    places, tables = _tables(path, text)
     reader = _Reader(path, text, places)
+    for name in ("tool", "bevdiag") if path.name == "pyproject.toml" else ():
+        tables = tables.get(name, {})
+        if not isinstance(tables, dict):
+            raise reader.error(name, "expected a table, [tool.bevdiag]")
     entries = tables.pop(FOR_CONFIGS, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise reader.error(FOR_CONFIGS, "expected [[...config]], a table for some configs")
@@ -233,6 +235,16 @@ def read_policy(path: Path) -> PolicyFile:
         common=reader.policy(tables, (FOR_CONFIGS, *_NAMES)),
         special=tuple(reader.special(entry) for entry in entries),
     )
+
+
+def _tables(path: Path, text: str) -> tuple[Mapping[str, Sequence[Place]], dict[str, Any]]:
+    """Return where the keys of a TOML text stand, and its tables."""
+    try:
+        return scan_toml(text), tomllib.loads(text)
+    except InputError as error:
+        raise ConfigError(f"{path}: {error}: no policy") from error
+    except (ValueError, RecursionError) as error:  # a ValueError also for an endless number
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
 def _read(path: Path) -> str:
@@ -267,10 +279,8 @@ class _Reader:
                 hint = did_you_mean(key, allowed)
                 raise self.error(key, f"there is no setting of this name{hint}")
         return Policy(
-            **{
-                key: self._setting(key, table[key])
-                for key in _NAMES
-                if key in table and key not in _TABLES
+            settings={
+                key: self._setting(key, value) for key, value in table.items() if key not in _TABLES
             },
             assume={
                 site: self._checked(site, count, _is_count(count) and count >= 0, "a count")

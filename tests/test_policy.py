@@ -8,8 +8,7 @@ import pytest
 
 from bevdiag.cli.reference import schema_text
 from bevdiag.errors import ConfigError, Location
-from bevdiag.policy import Policy, find_policy, read_policy
-from bevdiag.policy.policy_file import KEYS, Setting, policy_toml
+from bevdiag.policy import KEYS, Policy, Setting, find_policy, policy_toml, read_policy
 
 TEXT = """\
 gpu = "a100-80gb"
@@ -39,31 +38,27 @@ def written(folder: Path, text: str, name: str = "bevdiag.toml") -> Path:
 def test_later_tables_override_earlier_ones(tmp_path):
     file = read_policy(written(tmp_path, TEXT))
     plain = file.of(tmp_path / "kitti.yaml")
-    assert plain.gpu is not None
-    assert plain.gpu.text == "a100-80gb"
-    assert plain.batch_size is None
+    assert plain.settings["gpu"].text == "a100-80gb"
+    assert "batch_size" not in plain.settings
     assert plain.assume["backbone_3d.focal_encoder.kept_voxels"].text == "464367"
     special = file.of(tmp_path / "waymo" / "small.yaml")
-    assert special.batch_size is not None
-    assert special.batch_size.text == "2"
+    assert special.settings["batch_size"].text == "2"
     big = file.of(tmp_path / "waymo" / "big.yaml")
-    assert big.batch_size is not None
-    assert big.batch_size.text == "1"
+    assert big.settings["batch_size"].text == "1"
     assert big.ignore["BEV305"].text == "the slots are full in winter"
 
 
 def test_memory_said_anew_replaces_both_of_its_settings(tmp_path):
     policy = read_policy(written(tmp_path, TEXT)).of(tmp_path / "waymo" / "small.yaml")
-    assert policy.gpu is None
-    assert policy.budget is not None
-    assert policy.margin is not None
+    assert policy.settings.keys() >= {"budget", "margin"}
+    assert "gpu" not in policy.settings
 
 
 def test_a_setting_knows_its_line(tmp_path):
     path = written(tmp_path, TEXT)
     policy = read_policy(path).of(tmp_path / "waymo" / "small.yaml")
-    assert policy.budget is not None
-    assert (policy.budget.location.line, policy.budget.location.column) == (10, 1)
+    budget = policy.settings["budget"].location
+    assert (budget.line, budget.column) == (10, 1)
     assert policy.ignore["BEV305"].location.line == 3
 
 
@@ -72,8 +67,30 @@ def test_pyproject_has_a_table_of_its_own(tmp_path):
         '[project]\nname = "x"\n[tool.bevdiag]\ngpu = "t4"\n[[tool.bevdiag.config]]\nfiles = "*"\n'
     )
     policy = read_policy(written(tmp_path, text, "pyproject.toml")).of(tmp_path / "a.yaml")
-    assert policy.gpu is not None
-    assert policy.gpu.text == "t4"
+    assert policy.settings["gpu"].text == "t4"
+
+
+@pytest.mark.parametrize(
+    ("text", "gpu"),
+    [
+        ('[tool]\nbevdiag = {gpu = "t4"}\n', "t4"),
+        ('[tool."bevdiag"]\ngpu = "t4"\n', "t4"),
+        ('[tool.other]\nuses = "tool.bevdiag"\n', "h200"),
+    ],
+)
+def test_a_table_of_pyproject_is_found_as_toml_means_it(tmp_path, text, gpu):
+    written(tmp_path, 'gpu = "h200"\n')
+    (tmp_path / "below").mkdir()
+    written(tmp_path / "below", text, "pyproject.toml")
+    config = tmp_path / "below" / "a.yaml"
+    assert read_policy(find_policy(config)).of(config).settings["gpu"].text == gpu
+
+
+@pytest.mark.parametrize("text", ["tool = 3  # tool.bevdiag\n", "tool.bevdiag = 3\n"])
+def test_what_is_no_table_of_pyproject_is_one_sentence(tmp_path, text):
+    path = written(tmp_path, text, "pyproject.toml")
+    with pytest.raises(ConfigError, match=r"expected a table, \[tool.bevdiag\]"):
+        read_policy(path)
 
 
 def test_the_nearest_file_counts_up_to_the_root_of_the_repository(tmp_path):
@@ -161,12 +178,11 @@ def test_every_example_of_the_template_is_read_and_keeps_the_schema(tmp_path: Pa
     path = tmp_path / "bevdiag.toml"
     path.write_text(text, encoding="utf-8")
     policy = read_policy(path).of(tmp_path / "cfgs" / "small.yaml")
-    assert all(getattr(policy, key.name) for key in KEYS)
-    assert read_policy(path).of(tmp_path / "cfgs/big/x.yaml").gpu != policy.gpu
-
-
-def test_the_keys_are_those_of_a_policy() -> None:
-    assert {key.name for key in KEYS} == set(Policy.__dataclass_fields__)
+    assert {*policy.settings, "assume", "ignore"} == {key.name for key in KEYS}
+    assert policy.assume
+    assert policy.ignore
+    big = read_policy(path).of(tmp_path / "cfgs/big/x.yaml")
+    assert big.settings["gpu"] != policy.settings["gpu"]
 
 
 @pytest.mark.parametrize(
@@ -196,21 +212,19 @@ def _said(text: str) -> Setting:
 
 def test_a_later_table_decides_what_it_names_and_leaves_the_rest() -> None:
     wide = Policy(
-        gpu=_said("rtx4090"),
-        margin=_said("10%"),
+        settings={"gpu": _said("rtx4090"), "margin": _said("10%")},
         assume={"a": _said("1"), "b": _said("2")},
         ignore={"BEV302": Setting("the paper's", _PLACE)},
     )
-    narrow = Policy(margin=_said("2GiB"), assume={"b": _said("3")})
+    narrow = Policy(settings={"margin": _said("2GiB")}, assume={"b": _said("3")})
     both = wide.overridden(narrow)
-    assert (both.gpu, both.margin) == (wide.gpu, narrow.margin)
+    assert both.settings == {**wide.settings, **narrow.settings}
     assert {site: said.text for site, said in both.assume.items()} == {"a": "1", "b": "3"}
     assert both.ignore == wide.ignore
 
 
 def test_a_gpu_and_a_budget_are_said_anew_together() -> None:
     """Otherwise a config's own GPU would be judged by the project's smaller budget."""
-    project = Policy(gpu=_said("rtx4090"), budget=_said("20GiB"))
-    both = project.overridden(Policy(gpu=_said("h200")))
-    assert both.gpu is not None
-    assert (both.gpu.text, both.budget) == ("h200", None)
+    project = Policy(settings={"gpu": _said("rtx4090"), "budget": _said("20GiB")})
+    both = project.overridden(Policy(settings={"gpu": _said("h200")}))
+    assert both.settings == {"gpu": _said("h200")}
