@@ -47,7 +47,7 @@ VOXELS = {
 """Of OpenPCDet's configs, or of View-of-Delft's, by data set, in metres."""
 GRIDS = {
     known.name: CellGrid(point_cloud_range=known.usual_range, voxel_size=VOXELS[known.name])
-    for known in DATA_SETS
+    for known in DATA_SETS.values()
 }
 MERGED = {"nuScenes": (1, 10), "Waymo": (1, 4)}
 """Sweeps or frames that configs merge, where it is not one."""
@@ -197,7 +197,7 @@ def _cloud(data_set: DataSet, merged: int, scenario: Scenario, seed: int) -> Poi
 
 
 def _scene_rows() -> Iterator[str]:
-    for data_set in sorted(DATA_SETS, key=lambda known: known.name.lower()):
+    for data_set in sorted(DATA_SETS.values(), key=lambda known: known.name.lower()):
         grid = GRIDS[data_set.name]
         for merged in MERGED.get(data_set.name, (1,)):
             cells = [" x ".join(f"{edge:g}" for edge in grid.voxel_size)]
@@ -229,9 +229,8 @@ def _frame_rows(kept: dict[str, Any]) -> Iterator[str]:
     for frame in kept["frames"]:
         key = frame["data_set"], frame["repository"], frame["seen"]
         groups.setdefault(key, []).append(frame)
-    known = {data_set.name: data_set for data_set in DATA_SETS}
     for (name, repository, seen), frames in groups.items():
-        made = counted(_cloud(known[name], 1, Scenario.EXPECTED, 0), GRIDS[name])
+        made = counted(_cloud(DATA_SETS[name], 1, Scenario.EXPECTED, 0), GRIDS[name])
         cells = [f"{median(f['points'] for f in frames):,.0f}"]
         for i, stride in enumerate(STRIDES):
             if stride <= 8:
@@ -257,7 +256,7 @@ def _peak_rows(kept: dict[str, Any]) -> Iterator[str]:
 
 
 def _sources() -> str:
-    lines = [f"- {known.name}: {known.source}." for known in DATA_SETS]
+    lines = [f"- {known.name}: {known.source}." for known in DATA_SETS.values()]
     return "\n".join(["\n## Sources of the sensors\n", *lines])
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from bevdiag.children import in_child
+from bevdiag.environment.gpus import read_driver
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.files.shipped import shipped_file
 from bevdiag.memory.profiles import BenchmarkBytes, DeviceProfile, read_profile
@@ -245,14 +246,6 @@ def _grid(path: Path | None) -> DeviceProfile:
 
 def _held_bytes() -> int:
     """Return what other processes hold on the GPU, 0 where NVML does not tell."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        return sum(
-            process.usedGpuMemory or 0
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        )
-    except pynvml.NVMLError:
-        return 0
+    driver = read_driver()
+    first = driver.gpus[0].processes if driver is not None and driver.gpus else ()
+    return sum(process.nbytes or 0 for process in first if process.computes)

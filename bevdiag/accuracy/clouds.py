@@ -41,7 +41,7 @@ Clouds = Callable[[CloudOrder], None]
 """Writes the files of an order; picklable, as rows are predicted in processes of their own."""
 
 
-def made_up(order: CloudOrder) -> None:
+def synthetic_clouds(order: CloudOrder) -> None:
     """Bevdiag's own synthetic lidar, seed i for sample i."""
     _save(order, synthetic_lidar)
 

@@ -107,14 +107,10 @@ class Outcome:
         return None if measured is None else _relative(self.first_step_bytes, measured)
 
     @property
-    def is_covered(self) -> bool:
-        """Whether the upper end is not under the truth."""
-        return self.high_bytes is not None and self.high_bytes >= self.row.peak_allocated_bytes
-
-    @property
     def covered(self) -> bool | None:
-        """The same, None where there is no prediction."""
-        return None if self.error else self.is_covered
+        """Whether the upper end is not under the truth; None where there is no prediction."""
+        high = self.high_bytes
+        return None if high is None else high >= self.row.peak_allocated_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +149,7 @@ class Validation:
         rows = self.predicted
         near, most = RESERVED_SHARE
         broken = [
-            (any(not row.is_covered for row in rows), "an upper end is under the truth"),
+            (any(not row.covered for row in rows), "an upper end is under the truth"),
             (any(row.params != row.row.params for row in rows), "a parameter count is not exact"),
             (_above(self.median_error, MEDIAN_LIMIT), f"median above {MEDIAN_LIMIT:.1%}"),
             (_above(self.max_error, LARGEST_LIMIT), f"largest above {LARGEST_LIMIT:.0%}"),
@@ -167,7 +163,7 @@ class Validation:
     @property
     def num_covered(self) -> int:
         """Rows whose upper end is not under the truth."""
-        return sum(outcome.is_covered for outcome in self.predicted)
+        return sum(bool(outcome.covered) for outcome in self.predicted)
 
     @property
     def num_reserved_near(self) -> int:

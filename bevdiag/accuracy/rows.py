@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bevdiag.accuracy.clouds import Clouds, Stored, made_up, ray_clouds
+from bevdiag.accuracy.clouds import Clouds, Stored, ray_clouds, synthetic_clouds
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow
 from bevdiag.errors import InputError
 from bevdiag.files.bounds import check_json
@@ -140,11 +140,12 @@ def _loop(row: dict[str, Any]) -> Loop:
 
 def _focal_overrides(row: dict[str, Any]) -> tuple[str, ...]:
     voxelizer = "DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels"
-    return (
-        f"MODEL.MAP_TO_BEV.INPUT={row['bev_reads']}",
-        f"{voxelizer}.MAX_POINTS_PER_VOXEL={row['max_points_per_voxel']}",
-        f"{voxelizer}.MAX_NUMBER_OF_VOXELS.train={row['max_voxels']}",
-    )
+    keys = {
+        "bev_reads": "MODEL.MAP_TO_BEV.INPUT",
+        "max_points_per_voxel": f"{voxelizer}.MAX_POINTS_PER_VOXEL",
+        "max_voxels": f"{voxelizer}.MAX_NUMBER_OF_VOXELS.train",
+    }
+    return tuple(f"{key}={row[said]}" for said, key in keys.items() if said in row)
 
 
 def _focal_pins(row: dict[str, Any]) -> dict[str, int]:
@@ -174,32 +175,14 @@ def shipped_rows(configs: Path | None) -> list[tuple[MeasuredRow, Clouds]]:
     Args:
         configs: the folder of a checkout's configs; without it their rows have no config.
     """
-    rows = json.loads((_MEASURED / _SHIPPED_MODEL).read_text(encoding="utf-8"))["rows"]
-    own: list[tuple[MeasuredRow, Clouds]] = [
-        (_shipped_model(name, row), Stored(_MEASURED / _SONAR)) for name, row in rows.items()
+    files: list[tuple[str, Path | None, Clouds]] = [
+        (_SHIPPED_MODEL, shipped_file("configs/focalsst_dsvt.yaml"), Stored(_MEASURED / _SONAR)),
+        (_ORIGINALS, configs, synthetic_clouds),
+        (_FORKS, configs, synthetic_clouds),
+        *((name, configs, ray_clouds) for name in _OTHERS),
     ]
-    files: list[tuple[str, Clouds]] = [(_ORIGINALS, made_up), (_FORKS, made_up)]
-    files += [(name, ray_clouds) for name in _OTHERS]
-    for name, clouds in files:
-        found = read_rows(_MEASURED / name, configs)
-        if configs is None:
-            found = [replace(row, config=None) for row in found]
-        own += [(row, clouds) for row in found]
-    return own
-
-
-def _shipped_model(name: str, row: dict[str, Any]) -> MeasuredRow:
-    return MeasuredRow(
-        name=f"focalsst_dsvt.{name}",
-        config=shipped_file("configs/focalsst_dsvt.yaml"),
-        scene="sonar",
-        points_per_sample=0,
-        batch_size=row["batch_size"],
-        autocast=row["autocast"],
-        compression=row["compression"],
-        overrides=(f"MODEL.MAP_TO_BEV.INPUT={row['bev_input']}",),
-        pins=dict(row["kept_voxels"]),
-        params=row["params"],
-        peak_allocated_bytes=row["peak_allocated_bytes"],
-        max_reserved_bytes=row["peak_reserved_bytes"],
-    )
+    return [
+        (row if known else replace(row, config=None), clouds)
+        for name, known, clouds in files
+        for row in read_rows(_MEASURED / name, known)
+    ]

@@ -68,7 +68,7 @@ def measure_command(
 
 def _where(config: Path | None) -> "tuple[CellGrid, tuple[str, ...], tuple[str, ...]]":
     """Where to count, the features that are read, and those that files store."""
-    from bevdiag.config.data import stored_features_of
+    from bevdiag.config.data import frame_settings
     from bevdiag.scenes.statistics import DEFAULT_GRID, CellGrid
 
     if config is None:
@@ -81,5 +81,5 @@ def _where(config: Path | None) -> "tuple[CellGrid, tuple[str, ...], tuple[str, 
         point_cloud_range=settings.point_cloud_range,
         voxel_size=DEFAULT_GRID.voxel_size if size is None else (size[0], size[1], size[2]),
     )
-    stored = stored_features_of(settings.document.get("DATA_CONFIG"))
-    return grid, settings.point_features, stored
+    frame = frame_settings(settings.document.get("DATA_CONFIG"))
+    return grid, settings.point_features, frame.stored

@@ -1,6 +1,7 @@
 """DATA_CONFIG: what of it decides memory, which is the voxelizer and the point features."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -45,6 +46,7 @@ class DataSection(Settings):
     """DATA_CONFIG without its processors."""
 
     dataset: str = ""
+    max_sweeps: Annotated[int, Field(strict=True, ge=1, le=MOST_FRAMES)] = 1
     point_cloud_range: Range
     point_feature_encoding: PointFeatures
 
@@ -100,7 +102,6 @@ def read_data(root: Section) -> DataSettings:
     section = checked(DataSection, root, ("DATA_CONFIG",))
     path, is_padded = voxelizer_path(root)
     voxelizer = checked(PaddedVoxelizer if is_padded else DynamicVoxelizer, root, path)
-    written = tree.plain(tree.descend(root, ("DATA_CONFIG",))[0])
     try:
         grid_size = grid_of(section.point_cloud_range, voxelizer.voxel_size)
     except ValueError as error:
@@ -114,16 +115,41 @@ def read_data(root: Section) -> DataSettings:
         max_voxels=padded.max_number_of_voxels.train if padded else None,
         max_test_voxels=padded.max_number_of_voxels.test if padded else None,
         point_features=section.point_feature_encoding.used_feature_list,
-        dataset=section.dataset,
-        frames=frames_of(written),
-        stored_features=stored_features_of(written),
-        shuffles_points=shuffles_points(written),
-        pasted_classes=pasted_classes_of(written),
     )
 
 
-def frames_of(data_config: object) -> int:
-    """How many sweeps (MAX_SWEEPS) or frames (SEQUENCE_CONFIG) one sample merges; 1 if unsaid."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameSettings:
+    """What DATA_CONFIG says of a frame that training reads.
+
+    Attributes:
+        dataset: the name of the data set.
+        stored: the values of a point in its files (src_feature_list); empty if unsaid.
+        shuffled: whether training shuffles a sample's points before they are voxelized.
+        frames: sweeps (MAX_SWEEPS) or frames (SEQUENCE_CONFIG) that one sample merges; 1 if unsaid.
+        pasted: the class of each object that gt_sampling pastes into a frame (SAMPLE_GROUPS).
+    """
+
+    dataset: str
+    stored: tuple[str, ...]
+    shuffled: bool
+    frames: int
+    pasted: tuple[str, ...]
+
+
+def frame_settings(data_config: object) -> FrameSettings:
+    """Read what a config says of frames, of any repository's; what is not understood is unsaid."""
+    encoding = _below(data_config, "POINT_FEATURE_ENCODING")
+    return FrameSettings(
+        dataset=str(_below(data_config, "DATASET") or ""),
+        stored=tuple(map(str, _entries(encoding, "src_feature_list"))),
+        shuffled=_shuffles_points(data_config),
+        frames=_frames(data_config),
+        pasted=tuple(_pasted_classes(data_config)),
+    )
+
+
+def _frames(data_config: object) -> int:
     frames, sequence = _below(data_config, "MAX_SWEEPS"), _below(data_config, "SEQUENCE_CONFIG")
     offsets = _entries(sequence, "SAMPLE_OFFSET")
     if _below(sequence, "ENABLED") and [type(offset) for offset in offsets] == [int, int]:
@@ -131,30 +157,20 @@ def frames_of(data_config: object) -> int:
     return min(max(frames, 1), MOST_FRAMES) if type(frames) is int else 1
 
 
-def stored_features_of(data_config: object) -> tuple[str, ...]:
-    """Return the values of a point in the data set's files (src_feature_list); empty if unsaid."""
-    encoding = _below(data_config, "POINT_FEATURE_ENCODING")
-    return tuple(map(str, _entries(encoding, "src_feature_list")))
-
-
-def pasted_classes_of(data_config: object) -> tuple[str, ...]:
-    """Return the class of each object that gt_sampling pastes into a frame (SAMPLE_GROUPS)."""
+def _pasted_classes(data_config: object) -> Iterator[str]:
     augmentor = _below(data_config, "DATA_AUGMENTOR")
     if _PASTES in _entries(augmentor, "DISABLE_AUG_LIST"):
-        return ()
-    classes: list[str] = []
+        return
     for entry in _entries(augmentor, "AUG_CONFIG_LIST"):
         if _below(entry, "NAME") != _PASTES:
             continue
         for group in _entries(entry, "SAMPLE_GROUPS"):
             name, _, count = str(group).partition(":")
             number = int(count) if count.strip().isdecimal() else 0
-            classes += [name.strip()] * min(number, _MOST_PASTED)
-    return tuple(classes)
+            yield from [name.strip()] * min(number, _MOST_PASTED)
 
 
-def shuffles_points(data_config: object) -> bool:
-    """Whether training shuffles a sample's points before they are voxelized."""
+def _shuffles_points(data_config: object) -> bool:
     for entry in _entries(data_config, "DATA_PROCESSOR"):
         name = _below(entry, "NAME")
         if name in (PADDED, DYNAMIC):

@@ -141,15 +141,11 @@ class Document:
         node = tree.find(self.root, key.split("."))
         return None if node is None else tree.plain(node)
 
-    def location(self, key: str) -> Location:
-        """Where the value at `key` stands, or the nearest section around it if it is not written.
+    def key_location(self, key: str) -> Location:
+        """Where `key` itself stands, or the nearest key around it if it is not written.
 
         The file is the base's for a key that a base brought in, and ``--set`` for an override.
         """
-        return tree.descend(self.root, key.split("."))[0].location
-
-    def key_location(self, key: str) -> Location:
-        """Where `key` itself stands, or the nearest key around it if it is not written."""
         return tree.key_location(self.root, key.split("."))
 
     def edited(self, changes: Mapping[tuple[str, ...], object]) -> "Document":

@@ -23,12 +23,12 @@ from bevdiag.config.backbone_settings import (
 from bevdiag.config.bases import BASE_KEY, read_merged, read_value
 from bevdiag.config.bev_settings import VolumeMapSettings
 from bevdiag.config.checking import Settings, checked
-from bevdiag.config.data import PADDED, read_data
+from bevdiag.config.data import PADDED, read_data, voxelizer_path
 from bevdiag.config.document import Document, NoteCode, ReadingNote
 from bevdiag.config.head_settings import AnchorHeadSettings, CenterHeadSettings, DenseHeadSettings
 from bevdiag.config.model_settings import DataSettings, ModelSettings, OptimizationSettings
-from bevdiag.config.modules import check_modules, unknown_keys
-from bevdiag.config.nearest import did_you_mean
+from bevdiag.config.modules import check_modules, is_batch_size, unknown_keys
+from bevdiag.config.nearest import did_you_mean, slip_of
 from bevdiag.config.tree import Listing, Node, Section, describe
 from bevdiag.errors import ConfigError, Location
 
@@ -123,6 +123,7 @@ def from_document(path: Path, document: Document) -> DetectorConfig:
         document=document,
         notes=(
             *document.notes,
+            *unread_keys(root),
             *unknown_keys(model, root, _MODEL),
             *unknown_keys(optimization, root, _OPTIMIZATION),
             *copies_that_differ(data, model, root),
@@ -237,6 +238,39 @@ def copies_that_differ(
                 message = f"{list(copy)} differs from DATA_CONFIG's {named} {list(original)}"
                 where = tree.key_location(root, path)
                 yield ReadingNote(NoteCode.COPIES_DIFFER, message, tree.dotted(path), where)
+
+
+_READ: Mapping[tree.Path, tuple[str, ...]] = {
+    (): ("CLASS_NAMES", "DATA_CONFIG", "MODEL", "OPTIMIZATION"),
+    ("DATA_CONFIG",): (
+        "DATASET", "POINT_CLOUD_RANGE", "POINT_FEATURE_ENCODING", "DATA_PROCESSOR",
+        "DATA_AUGMENTOR", "MAX_SWEEPS", "SEQUENCE_CONFIG",
+    ),
+}  # fmt: skip
+_VOXELIZER = ("NAME", "VOXEL_SIZE", "MAX_POINTS_PER_VOXEL", "MAX_NUMBER_OF_VOXELS")
+"""What decides memory in sections that hold much else, for loaders, loggers and forks."""
+
+
+def unread_keys(root: Section) -> Iterator[ReadingNote]:
+    """Yield notes on keys of those sections that are slips of the pen, or change nothing here.
+
+    What a file says beside them may be meant for others; an override is meant for this prediction.
+    """
+    for path, read in (*_READ.items(), (voxelizer_path(root)[0], _VOXELIZER)):
+        section = tree.find(root, path)
+        written = section.entries if isinstance(section, Section) else {}
+        for key, node in written.items():
+            if key in read or is_batch_size(key):
+                continue
+            here, meant = (*path, key), slip_of(key, read)
+            if meant and meant not in written and not key.startswith(meant):
+                message = f"nothing reads {key}; did you mean {meant!r}?"
+            elif node.location.file == OPTION:
+                message = f"no figure here depends on {key}"
+            else:
+                continue
+            where = tree.key_location(root, here)
+            yield ReadingNote(NoteCode.UNKNOWN_KEY, message, tree.dotted(here), where)
 
 
 MAX_LAYERS = 2000

@@ -47,10 +47,7 @@ class DataSettings(BaseModel):
 
     `grid_size` is (x, y, z) in voxels. `max_points_per_voxel` and `max_voxels` (per sample, in
     training; `max_test_voxels` in evaluation) are None where the config voxelizes dynamically,
-    without a cap. `frames` counts the sweeps or frames that one sample merges. `stored_features`
-    are the values of a point in the data set's files, of which `point_features` are used;
-    `shuffles_points` says that points lose their order before they are voxelized. `pasted_classes`
-    has one entry for each object that gt_sampling pastes into a frame.
+    without a cap.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,8 +59,3 @@ class DataSettings(BaseModel):
     max_voxels: PositiveInt | None
     max_test_voxels: PositiveInt | None = None
     point_features: tuple[str, ...]
-    dataset: str = ""
-    frames: PositiveInt = 1
-    stored_features: tuple[str, ...] = ()
-    shuffles_points: bool = False
-    pasted_classes: tuple[str, ...] = ()

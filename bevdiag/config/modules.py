@@ -2,10 +2,12 @@
 
 A key that nothing reads is most often a slip of the pen.
 Telling a module that bevdiag does not model from a typo decides between "no verdict" and an error.
-Sources: the registries of OpenPCDet (8cacccec), DSVT (8cfc2a6f) and Focal-SST-Sonar (165df15).
+The names are a data file, which says where they come from.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -28,67 +30,18 @@ from bevdiag.errors import BevdiagError, Location, NoVerdictError
 DETECTOR = "NAME"
 """The slot of the detector itself; every other slot is a section of MODEL."""
 
+_NAMES: Any = json.loads(
+    resources.files("bevdiag.config").joinpath("openpcdet_names.json").read_text("utf-8")
+)
 DATA_STEPS: Mapping[str, tuple[str, frozenset[str]]] = {
-    key: (what, frozenset(names.split()))
-    for key, what, names in (
-        (
-            "DATASET",
-            "data set",
-            """DatasetTemplate KittiDataset NuScenesDataset WaymoDataset PandasetDataset LyftDataset
-            ONCEDataset CustomDataset Argo2Dataset""",
-        ),
-        (
-            "POINT_FEATURE_ENCODING.encoding_type",
-            "encoding of points",
-            "absolute_coordinates_encoding",
-        ),
-        (
-            "DATA_PROCESSOR.*.NAME",
-            "data processor",
-            """mask_points_and_boxes_outside_range shuffle_points sample_points calculate_grid_size
-            transform_points_to_voxels transform_points_to_voxels_placeholder double_flip
-            downsample_depth_map image_normalize image_calibrate""",
-        ),
-        (
-            "DATA_AUGMENTOR.AUG_CONFIG_LIST.*.NAME",
-            "augmentation",
-            """gt_sampling random_world_flip random_world_rotation random_world_scaling
-            random_world_translation random_local_translation random_local_rotation
-            random_local_scaling random_world_frustum_dropout random_local_frustum_dropout
-            random_local_pyramid_aug random_image_flip imgaug""",
-        ),
-    )
+    key: (step["what"], frozenset(step["names"])) for key, step in _NAMES["data_steps"].items()
 }
 """Keys of DATA_CONFIG whose values OpenPCDet looks up by name: what they name, and what it has."""
 
 PUBLISHED: Mapping[str, frozenset[str]] = {
-    slot: frozenset(names.split())
-    for slot, names in {
-        DETECTOR: """SECONDNet PartA2Net PVRCNN PointPillar PointRCNN SECONDNetIoU CaDDN VoxelRCNN
-            CenterPoint PillarNet PVRCNNPlusPlus MPPNet MPPNetE2E VoxelNeXt TransFusion BevFusion
-            CT3D CT3D_3CAT""",
-        "VFE": """MeanVFE PillarVFE ImageVFE DynMeanVFE DynPillarVFE DynamicPillarVFESimple2D
-            DynamicVoxelVFE PillarVFE3D DynPillarVFE3D SDAVFE SimpleVFE""",
-        "BACKBONE_3D": """VoxelBackBone8x UNetV2 PointNet2Backbone PointNet2MSG VoxelResBackBone8x
-            VoxelBackBone8xFocal VoxelResBackBone8xVoxelNeXt VoxelResBackBone8xVoxelNeXt2D
-            PillarBackBone8x PillarRes18BackBone8x DSVT DSVT_TrtEngine FocalSparseEncoder
-            FocalDSVT""",
-        "MAP_TO_BEV": """HeightCompression PointPillarScatter PointPillarScatter3d Conv2DCollapse
-            SparseHeightCompressionWithConv SparseMaxHeightCompression SparseToDenseDirect""",
-        "PFE": "VoxelSetAbstraction",
-        "BACKBONE_2D": """BaseBEVBackbone BaseBEVBackboneV1 BaseBEVResBackbone BasicStackConvLayers
-            Sparse2DBackbone""",
-        "DENSE_HEAD": """AnchorHeadSingle AnchorHeadMulti CenterHead VoxelNeXtHead TransFusionHead
-            SparseAnchorFreeHead""",
-        "POINT_HEAD": "PointHeadSimple PointHeadBox PointIntraPartOffsetHead",
-        "ROI_HEAD": """PartA2FCHead PVRCNNHead SECONDHead PointRCNNHead VoxelRCNNHead MPPNetHead
-            MPPNetHeadE2E CT3DHead""",
-        "IMAGE_BACKBONE": "SwinTransformer",
-        "NECK": "GeneralizedLSSFPN",
-        "VTRANSFORM": "DepthLSSTransform",
-        "FUSER": "ConvFuser",
-    }.items()
+    slot: frozenset(names) for slot, names in _NAMES["modules"].items()
 }
+"""The modules of each slot of MODEL."""
 
 _BACKBONE = ("MODEL", "BACKBONE_3D")
 _TARGETS = ("MODEL", "DENSE_HEAD", "TARGET_ASSIGNER_CONFIG")

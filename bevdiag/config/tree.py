@@ -108,6 +108,16 @@ def key_location(root: Section, path: Sequence[str]) -> Location:
     return found
 
 
+def extent(node: Node) -> tuple[int, int]:
+    """Count a node's values and keys, itself included, and the levels that it nests."""
+    if isinstance(node, Scalar):
+        return 1, 0
+    keys = len(node.entries) if isinstance(node, Section) else 0
+    below = node.entries.values() if isinstance(node, Section) else node.items
+    extents = [extent(inner) for inner in below]
+    return 1 + keys + sum(num for num, _ in extents), 1 + max((d for _, d in extents), default=0)
+
+
 def plain(node: Node) -> object:
     """Return the values alone: dicts, tuples for lists, and scalars."""
     if isinstance(node, Section):

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import yaml
 from yaml.constructor import SafeConstructor
@@ -17,7 +16,7 @@ from yaml.resolver import Resolver
 
 from bevdiag.config import tree
 from bevdiag.config.document import NoteCode, ReadingNote
-from bevdiag.config.tree import Listing, Node, Plain, Scalar, Section, shortened
+from bevdiag.config.tree import Listing, Node, Plain, Scalar, Section, describe, shortened
 from bevdiag.errors import ConfigError, Location
 
 TAG = "tag:yaml.org,2002:"
@@ -133,14 +132,6 @@ MAX_CHARACTERS = 1024
 """Of a key or a text: YAML's own bound for a key, where no question mark stands before it."""
 
 
-class _Anchored(NamedTuple):
-    """A node that aliases bring in again, with all its values and keys and levels of nesting."""
-
-    node: Node
-    num_nodes: int
-    depth: int
-
-
 class TreeBuilder:
     """Builds the tree of one document.
 
@@ -166,10 +157,10 @@ class TreeBuilder:
         self._path = list(under)
         self._text = text
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
-        self._anchors: dict[str, _Anchored | None] = {}
+        self._anchors: dict[str, Node | None] = {}
         self._allowance = allowance or Allowance()
         self._num_aliases = 0
-        self._depth = self._deepest = 0
+        self._depth = 0
 
     def document(self) -> Node | None:
         """Return the root, or None where the text holds no document."""
@@ -197,12 +188,11 @@ class TreeBuilder:
         assert isinstance(event, yaml.NodeEvent)
         if event.anchor is None:
             return self._content(event)
+        if event.anchor in self._anchors:
+            message = f"the anchor &{shortened(event.anchor)} stands above already"
+            raise self._error(message, self._place(event))
         self._anchors[event.anchor] = None
-        left, deepest, self._deepest = self._allowance.num_nodes, self._deepest, self._depth
-        node = self._content(event)
-        num_nodes, depth = 1 + left - self._allowance.num_nodes, self._deepest - self._depth
-        self._anchors[event.anchor] = _Anchored(node, num_nodes, depth)
-        self._deepest = max(deepest, self._deepest)
+        node = self._anchors[event.anchor] = self._content(event)
         return node
 
     def _content(self, event: yaml.NodeEvent) -> Node:
@@ -232,7 +222,8 @@ class TreeBuilder:
         places: dict[str, Location] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if self._is_merge_key(event):
-                merged = {**self._merged(next(self._events)), **merged}
+                # Of several in one mapping PyYAML lets the last one win, unlike those in one list.
+                merged |= self._merged(next(self._events))
                 continue
             key = self._key(event)
             self._path.append(key)
@@ -248,8 +239,16 @@ class TreeBuilder:
         self._count(1, self._place(event))
         if not isinstance(event, yaml.ScalarEvent):
             raise self._error("a key must be one word, not a list or mapping", self._place(event))
-        key: str = event.value
-        self._check_length("a key", key, self._place(event))
+        key, where = str(event.value), self._place(event)
+        self._check_length("a key", key, where)
+        try:
+            value = scalar_value(event)
+        except NotPlainError as error:
+            raise self._error(str(error), where) from error
+        if not isinstance(value, str):
+            found = describe(Scalar(value, where))
+            message = f"the key {shortened(key)} is {found} to OpenPCDet's YAML reader: quote it"
+            raise self._error(message, where)
         return key
 
     def _is_merge_key(self, event: yaml.Event) -> bool:
@@ -273,13 +272,14 @@ class TreeBuilder:
         if self._num_aliases > MAX_ALIASES:
             raise self._error(f"more than {MAX_ALIASES} aliases", self._place(event))
         name, where = str(event.anchor), self._place(event)
-        anchored = self._anchors.get(name)
-        if anchored is None:
+        node = self._anchors.get(name)
+        if node is None:
             problem = "refers to itself" if name in self._anchors else "is not defined above"
             raise self._error(f"the alias *{shortened(name)} {problem}", where)
-        self._count(anchored.num_nodes, where)
-        self._check_depth(self._depth + anchored.depth, where)
-        return anchored.node
+        num_nodes, depth = tree.extent(node)
+        self._count(num_nodes, where)
+        self._check_depth(self._depth + depth, where)
+        return node
 
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
         location = self._place(event)
@@ -322,7 +322,6 @@ class TreeBuilder:
             raise self._error(f"more than {MAX_NODES} values", where)
 
     def _check_depth(self, depth: int, where: Location) -> None:
-        self._deepest = max(self._deepest, depth)
         if depth > MAX_DEPTH:
             raise self._error(f"nested deeper than {MAX_DEPTH} levels", where)
 

@@ -119,10 +119,10 @@ def listed_environment(path: Path) -> Environment:
     Raises:
         InputError: the file cannot be read, or is no list of packages.
     """
-    listing = read_listing(path)
-    return Environment(
-        source=str(path), is_installed=False, python=listing.python, packages=listing.packages
-    )
+    packages = read_listing(path)
+    python = packages.get("python")
+    version = python.version if python is not None else None
+    return Environment(source=str(path), is_installed=False, python=version, packages=packages)
 
 
 def _joined(capability: tuple[int, int]) -> int:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +25,9 @@ class GpuProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuState:
-    """One GPU as NVML sees it; `used_bytes` counts what the driver itself reserves, too.
+    """One GPU, or a MIG instance of it, as NVML sees it.
 
-    `is_partitioned` tells that MIG has cut it into instances, of which a process sees one.
+    `used_bytes` counts what the driver itself reserves, too.
     """
 
     index: int
@@ -35,7 +36,6 @@ class GpuState:
     total_bytes: int
     used_bytes: int
     processes: tuple[GpuProcess, ...]
-    is_partitioned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def read_driver() -> Driver | None:
         return Driver(
             version=_text(pynvml.nvmlSystemGetDriverVersion()),
             cuda=(number // 1000, number % 1000 // 10),
-            gpus=tuple(_gpu(pynvml, i) for i in range(pynvml.nvmlDeviceGetCount())),
+            gpus=tuple(gpu for i in range(pynvml.nvmlDeviceGetCount()) for gpu in _gpus(pynvml, i)),
         )
     except pynvml.NVMLError:
         return None
@@ -70,27 +70,33 @@ def read_driver() -> Driver | None:
         pynvml.nvmlShutdown()
 
 
-def _gpu(nvml: Any, index: int) -> GpuState:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    return GpuState(
-        index=index,
-        name=_text(nvml.nvmlDeviceGetName(handle)),
-        compute_capability=(major, minor),
-        total_bytes=memory.total,
-        used_bytes=memory.used,
-        processes=tuple(_processes(nvml, handle)),
-        is_partitioned=_is_partitioned(nvml, handle),
-    )
+def _gpus(nvml: Any, index: int) -> Iterator[GpuState]:
+    """Yield the GPU, or its MIG instances where it is split: CUDA then sees those alone."""
+    card = nvml.nvmlDeviceGetHandleByIndex(index)
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(card)
+    for handle in _devices(nvml, card):
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+        yield GpuState(
+            index=index,
+            name=_text(nvml.nvmlDeviceGetName(handle)),
+            compute_capability=(major, minor),
+            total_bytes=memory.total,
+            used_bytes=memory.used,
+            processes=tuple(_processes(nvml, handle)),
+        )
 
 
-def _is_partitioned(nvml: Any, handle: Any) -> bool:
+def _devices(nvml: Any, card: Any) -> Iterator[Any]:
     try:
-        current, _ = nvml.nvmlDeviceGetMigMode(handle)
-    except nvml.NVMLError:
-        return False  # a GPU that knows no MIG
-    return bool(current == nvml.NVML_DEVICE_MIG_ENABLE)
+        is_split = nvml.nvmlDeviceGetMigMode(card)[0]
+    except nvml.NVMLError:  # most cards cannot be split
+        is_split = False
+    if not is_split:
+        yield card
+        return
+    for instance in range(nvml.nvmlDeviceGetMaxMigDeviceCount(card)):
+        with suppress(nvml.NVMLError):  # fewer are made than may be
+            yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(card, instance)
 
 
 def _processes(nvml: Any, handle: Any) -> Iterator[GpuProcess]:

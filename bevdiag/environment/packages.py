@@ -122,16 +122,8 @@ _CONDA_NAMES = {"pytorch": "torch"}
 """conda's name for what PyPI calls otherwise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackageList:
-    """What a file lists: packages, and the Python they are for where it says so."""
-
-    packages: Packages
-    python: Version | None
-
-
-def read_listing(path: Path) -> PackageList:
-    """Read the file and those that it includes with -r and -c.
+def read_listing(path: Path) -> Packages:
+    """Read the file and those that it includes with -r and -c; conda lists Python among them.
 
     Raises:
         InputError: a file that cannot be read, lists nothing, or has a line that makes no sense.
@@ -149,7 +141,7 @@ def read_listing(path: Path) -> PackageList:
             both, build = known.specifier & package.specifier, known.build or package.build
             package = replace(known, specifier=both, build=build)
         by_name[package.name] = package
-    return PackageList(packages=Packages(by_name=by_name), python=python)
+    return Packages(by_name=by_name)
 
 
 def _applicable(entries: list[Package], python: Version | None) -> Iterator[Package]:

@@ -14,6 +14,7 @@ import torch
 from bevdiag import sparse
 from bevdiag.config import DetectorConfig, Document, from_document, read_document
 from bevdiag.config.backbone_settings import FocalDsvtSettings
+from bevdiag.config.data import frame_settings
 from bevdiag.errors import ConfigError, NoVerdictError
 from bevdiag.memory.requests import Bound
 from bevdiag.memory.simulate import walk
@@ -126,12 +127,8 @@ class BuiltIn(ConfigSource):
     def scene_settings(self) -> SceneSettings:
         data = self.config.data
         return SceneSettings(
-            dataset=data.dataset,
+            frame=frame_settings(self.config.document.get("DATA_CONFIG")),
             features=data.point_features,
-            stored=data.stored_features,
-            shuffled=data.shuffles_points,
-            frames=data.frames,
-            pasted=data.pasted_classes,
             point_cloud_range=data.point_cloud_range,
             voxel_size=data.voxel_size,
             grid_size=data.grid_size,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bevdiag.config import Document
-from bevdiag.config.data import frames_of, pasted_classes_of, shuffles_points, stored_features_of
+from bevdiag.config.data import frame_settings
 from bevdiag.config.edits import flow
 from bevdiag.errors import InputError
 from bevdiag.models.interfaces import MODES, Changes
@@ -117,14 +117,10 @@ class Repository(ConfigSource):
 
     @property
     def scene_settings(self) -> SceneSettings:
-        settings, written = self.settings, self.document.get("DATA_CONFIG")
+        settings = self.settings
         return SceneSettings(
-            dataset=str(self.document.get("DATA_CONFIG.DATASET") or ""),
+            frame=frame_settings(self.document.get("DATA_CONFIG")),
             features=settings.point_features,
-            stored=stored_features_of(written),
-            shuffled=shuffles_points(written),
-            frames=frames_of(written),
-            pasted=pasted_classes_of(written),
             point_cloud_range=settings.point_cloud_range,
             voxel_size=settings.voxel_size or (1.0, 1.0, 1.0),
             grid_size=settings.grid_size or (1, 1, 1),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bevdiag.config.data import FrameSettings
 from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.result import SCENE_SITE, Assumption, Scene
 from bevdiag.scenes import Batch, PointLayout, Scenario, Wanted, make_batch
@@ -18,20 +19,15 @@ class SceneSettings:
     """What a config says of its input.
 
     Attributes:
-        features: names of a point's values, x, y, z first; `stored` are those of the files.
-        shuffled: whether the config shuffles the points.
-        frames: sweeps or frames that one sample merges.
-        pasted: the classes of the objects that gt_sampling pastes into a frame.
+        frame: what DATA_CONFIG says of a frame.
+        features: names of a point's values, x, y, z first.
         max_points: points a voxel keeps, None without hard voxelization; `max_voxels` voxels a
             sample keeps in training, None likewise.
         box_extras: values of a ground-truth box beyond the plain ones.
     """
 
-    dataset: str
+    frame: FrameSettings
     features: tuple[str, ...]
-    stored: tuple[str, ...]
-    shuffled: bool
-    frames: int
     point_cloud_range: Range
     voxel_size: tuple[float, float, float]
     grid_size: tuple[int, int, int]
@@ -39,7 +35,6 @@ class SceneSettings:
     max_voxels: int | None
     num_classes: int
     box_extras: int = 0
-    pasted: tuple[str, ...] = ()
 
     def make(self, batch_size: int, options: InspectOptions, scenario: Scenario) -> Batch:
         """Make the user's points or a synthetic scene, voxelized."""
@@ -66,15 +61,15 @@ class SceneSettings:
             layout=PointLayout(
                 features=self.features,
                 point_cloud_range=self.point_cloud_range,
-                stored=self.stored,
-                shuffled=self.shuffled and not options.in_file_order,
+                stored=self.frame.stored,
+                shuffled=self.frame.shuffled and not options.in_file_order,
                 columns=options.point_columns,
                 dtype=options.point_dtype,
             ),
             batch_size=batch_size,
-            dataset=self.dataset,
-            frames=self.frames,
-            pasted=self.pasted,
+            dataset=self.frame.dataset,
+            frames=self.frame.frames,
+            pasted=self.frame.pasted,
             seed=options.seed,
         )
 

@@ -68,8 +68,7 @@ def gpu_at_hand(options: InspectOptions) -> InspectOptions:
     """
     driver = read_driver()
     visible = [] if driver is None else _visible(driver.gpus)
-    # Of one that is cut into MIG's instances, a process gets one, and the driver speaks of all.
-    if not visible or any(gpu.is_partitioned for gpu in visible):
+    if not visible:
         return options
     state = min(visible, key=_free)
     known = gpu_called(state.name)

@@ -57,7 +57,7 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
         _percent(outcome.allocated_error),
         format_bytes(outcome.low_bytes),
         format_bytes(outcome.high_bytes),
-        "yes" if outcome.is_covered else "NO",
+        "yes" if outcome.covered else "NO",
         format_bytes(outcome.reserved_bytes),
         _percent(outcome.reserved_error),
         "exact" if outcome.params == row.params else f"{outcome.params} not {row.params}",

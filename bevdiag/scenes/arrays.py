@@ -44,8 +44,7 @@ def read_npy(path: Path) -> NamedTable:
     """
     try:
         # Mapped, a header that promises more than the file holds allocates nothing.
-        with np.errstate(over="ignore"):
-            array: Table = _open_memmap(path, mode="r")
+        array: Table = _open_memmap(path, mode="r")
     except _MALFORMED as error:
         raise _refused(".npy array", error, "numpy.save") from error
     return NamedTable(_numbers(array))

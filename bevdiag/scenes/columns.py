@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bevdiag.errors import InputError
-from bevdiag.scenes.point_layout import PointLayout, Points, Range
+from bevdiag.scenes.point_layout import PointLayout, Points, Range, within
 
 FAR = 1e4
 """Metres; no sensor of a detector sees as far."""
@@ -28,10 +28,7 @@ def nonsense_share(coordinates: np.ndarray) -> float:  # type: ignore[type-arg]
 
 def inside_share(points: np.ndarray, bounds: Range) -> float:  # type: ignore[type-arg]
     """Share of points [N, 3+] that lie inside the range."""
-    xyz = points[:, :3].astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        inside = np.all((xyz >= bounds[:3]) & (xyz <= bounds[3:]), axis=1)
-    return float(inside.mean()) if len(inside) else 0.0
+    return float(within(points, bounds).mean()) if len(points) else 0.0
 
 
 def without_gaps(points: Points) -> tuple[Points, list[str]]:

@@ -1,7 +1,10 @@
 """Tables whose columns may have names, in text or packed; and the reader of plain text files."""
 
-from collections.abc import Sequence
+import codecs
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ MAX_SAID = 200
 
 Table = NDArray[Any]
 """[N, columns] of any number type."""
+_NO_ROWS: Table = np.empty((0, 0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,68 +49,69 @@ def read_text_rows(body: bytes, columns: Sequence[FileField], num_rows: int) -> 
             line holds more or fewer values than there are columns.
     """
     width = _width(columns, num_rows)
-    rows = [words for line in body.splitlines() if (words := line.split())][:num_rows]
-    found = sum(map(len, rows))
-    if len(rows) < num_rows and found < num_rows * width:
+    rows = (words for line in _lines(body) if (words := line.split(None, width)))
+    values = numbers(islice(rows, num_rows), width)
+    if len(values) < num_rows:
         raise InputError(
             f"the header promises {num_rows} points of {width} values, but only "
-            f"{found} values follow: the file is cut short"
+            f"{len(values)} rows follow: the file is cut short"
         )
-    return _named(columns, numbers(rows, width))
+    return _named(columns, values)
 
 
-def numbers(rows: Sequence[Sequence[bytes]], width: int) -> Table:
+def _lines(text: bytes) -> Iterator[bytes]:
+    """Yield the lines one by one: all at once they take many times the memory of the text."""
+    return io.BytesIO(text.replace(b"\r", b"\n"))
+
+
+def numbers(rows: Iterable[Sequence[bytes]], width: int) -> Table:
     """Read the words of rows of text as float64 [rows, width].
 
     Raises:
         InputError: a row has another number of words, or a word is not a number.
     """
-    for row, words in enumerate(rows, 1):
-        if len(words) != width:
-            raise InputError(
-                f"row {row} of the points has {len(words)} values instead of {width}: "
-                "every row needs one value a column"
-            )
+
+    def values() -> Iterator[float]:
+        for row, words in enumerate(rows, 1):
+            if len(words) != width:
+                raise InputError(
+                    f"row {row} of the points has {len(words)} values instead of {width}: every "
+                    "row needs one value a column; if it is the last one, the file is cut short"
+                )
+            yield from map(float, words)
+
     try:
-        values = np.fromiter((float(word) for words in rows for word in words), np.float64)
+        return np.fromiter(values(), np.float64).reshape(-1, width)
     except ValueError as error:
         reason = str(error)[:MAX_SAID]
         raise InputError(f"a value is not a number ({reason}): check the file") from error
-    return values.reshape(len(rows), width)
 
 
-def read_packed_rows(body: bytes, columns: Sequence[FileField], num_rows: int) -> NamedTable:
-    """Read `num_rows` rows without gaps as float64, padding left out.
+def read_packed(
+    body: bytes, columns: Sequence[FileField], num_rows: int, *, by_column: bool = False
+) -> NamedTable:
+    """Read packed values as float64, row after row or column after column; padding is left out.
 
     Raises:
         InputError: there are too many columns or rows, or the data is too short.
     """
     _width(columns, num_rows)
-    row = np.dtype([(f"c{i}", c.dtype, (c.count,)) for i, c in enumerate(columns)])
-    if len(body) < num_rows * row.itemsize:
+    if not num_rows:
+        return NamedTable(_NO_ROWS)
+    sizes = [column.count * np.dtype(column.dtype).itemsize for column in columns]
+    row_bytes = sum(sizes)
+    if len(body) < num_rows * row_bytes:
         raise InputError(
-            f"the header promises {num_rows} points of {row.itemsize} bytes, but only "
+            f"the header promises {num_rows} points of {row_bytes} bytes, but only "
             f"{len(body)} bytes follow: the file is cut short"
         )
-    rows = np.frombuffer(body, row, count=num_rows)
-    parts = [rows[name].astype(np.float64) for name in row.names or ()]
-    return _named(columns, np.concatenate(parts, axis=1))
-
-
-def read_packed_columns(body: bytes, columns: Sequence[FileField], num_rows: int) -> NamedTable:
-    """Read columns that follow one another, each of `num_rows` entries, as float64.
-
-    Raises:
-        InputError: there are too many columns or rows.
-        ValueError: the data is too short.
-    """
-    _width(columns, num_rows)
     parts, start = [], 0
-    for column in columns:
-        count = num_rows * column.count
-        part = np.frombuffer(body, column.dtype, count, start)
-        parts.append(part.reshape(num_rows, column.count).astype(np.float64))
-        start += part.nbytes
+    for column, size in zip(columns, sizes, strict=True):
+        strides = size if by_column else row_bytes, size // column.count
+        shape = num_rows, column.count
+        part: Table = np.ndarray(shape, column.dtype, body, start, strides)
+        parts.append(part.astype(np.float64))
+        start += num_rows * size if by_column else size
     return _named(columns, np.concatenate(parts, axis=1))
 
 
@@ -136,33 +141,36 @@ def read_text(path: Path) -> NamedTable:
     """Read one point a line; the first line, also as a comment, may name the columns.
 
     Raises:
-        InputError: there are no points, lines differ in their number of values, or one is no
-            number.
+        InputError: lines differ in their number of values, or one is no number.
     """
-    lines = [line for raw in path.read_bytes().splitlines() if (line := raw.strip())]
+    text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    lines: Iterator[bytes] = (line for raw in _lines(text) if (line := raw.strip()))
     names: tuple[str, ...] = ()
-    if lines:
-        first = lines[0]
-        for mark in _COMMENTS:
-            first = first.removeprefix(mark)
-        words = [word.decode("utf-8", "replace").strip(" \"'\t") for word in _words(first)]
-        if {word.lower() for word in words} >= _AXES:
-            names, lines = tuple(words), lines[1:]
-    rows = [_words(line) for line in lines if not line.startswith(_COMMENTS)]
-    if not rows:
-        raise InputError("holds no points: give a cloud with at least one")
-    width = len(names) or len(rows[0])
+    first = next(lines, b"#")
+    title = first
+    for mark in _COMMENTS:
+        title = title.removeprefix(mark)
+    words = [word.decode("utf-8", "replace").strip(" \"'\t") for word in _words(title)]
+    if {word.lower() for word in words} >= _AXES:
+        names = tuple(words)
+    else:
+        lines = chain((first,), lines)
+    rows = (_words(line) for line in lines if not line.startswith(_COMMENTS))
+    row = next(rows, None)
+    if row is None:
+        return NamedTable(_NO_ROWS)
+    width = len(names) or len(row)
     if width > MAX_COLUMNS:
         raise InputError(f"has {width} columns: expected at most {MAX_COLUMNS}")
-    check_batch(len(rows), width)
-    if names and len(rows[0]) != width:
+    check_batch(text.count(b"\n"), width)
+    if names and len(row) != width:
         said = ", ".join(names)[:MAX_SAID]
-        raise InputError(f"names {width} columns ({said}), but its rows have {len(rows[0])} values")
-    return NamedTable(numbers(rows, width), names)
+        raise InputError(f"names {width} columns ({said}), but its rows have {len(row)} values")
+    return NamedTable(numbers(chain((row,), rows), width), names)
 
 
 def _words(line: bytes) -> list[bytes]:
     for separator in _SEPARATORS:
         if separator in line:
-            return line.rstrip(separator).split(separator)
-    return line.split()
+            return line.rstrip(separator).split(separator, MAX_COLUMNS)
+    return line.split(None, MAX_COLUMNS)

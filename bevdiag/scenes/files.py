@@ -47,7 +47,9 @@ def read_points(path: Path, layout: PointLayout) -> tuple[Points, list[str]]:
         InputError: the file is missing, malformed, empty, too narrow or no point cloud.
     """
     try:
-        return _read(path, layout)
+        # Values beyond float32 become inf and bytes that are none NaN: their points are dropped.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _read(path, layout)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
@@ -139,9 +141,7 @@ def _checked(table: NamedTable, layout: PointLayout) -> tuple[Points, list[str]]
         )
     columns, notes = chosen_columns(num_columns, table.names, layout)
     check_batch(num_points, len(columns))
-    # Values beyond float32 become inf here, and their points are dropped just below.
-    with np.errstate(over="ignore"):
-        points = np.ascontiguousarray(table.values[:, columns], np.float32)
+    points = np.ascontiguousarray(table.values[:, columns], np.float32)
     if num_points < num_columns:
         notes.append(f"{num_points} rows of {num_columns} values: one row a point?")
     points, gaps = without_gaps(points)

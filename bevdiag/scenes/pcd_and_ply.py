@@ -11,8 +11,7 @@ from bevdiag.scenes.file_tables import (
     MAX_HEADER_BYTES,
     FileField,
     NamedTable,
-    read_packed_columns,
-    read_packed_rows,
+    read_packed,
     read_text_rows,
 )
 from bevdiag.scenes.point_layout import check_batch
@@ -48,7 +47,7 @@ def read_pcd(path: Path) -> NamedTable:
     if encoding == "ascii":
         return read_text_rows(body, columns, num_points)
     if encoding == "binary":
-        return read_packed_rows(body, columns, num_points)
+        return read_packed(body, columns, num_points)
     return _compressed(body, columns, num_points)
 
 
@@ -61,11 +60,11 @@ def _compressed(body: bytes, columns: list[FileField], num_points: int) -> Named
         if len(body) < _SIZES_BYTES + packed:
             raise ValueError(f"{packed} bytes promised, {max(0, len(body) - _SIZES_BYTES)} there")
         data = _lzf_decompressed(body[_SIZES_BYTES : _SIZES_BYTES + packed], size)
-        return read_packed_columns(data, columns, num_points)
     except ValueError as error:
         raise InputError(
             f"its binary_compressed data is damaged or cut short ({error}): save it again"
         ) from error
+    return read_packed(data, columns, num_points, by_column=True)
 
 
 def _split(data: bytes) -> tuple[dict[str, list[str]], bytes]:
@@ -174,7 +173,7 @@ def read_ply(path: Path) -> NamedTable:
             f"it as one of {', '.join(_BYTE_ORDERS)}"
         )
     num_points, columns = _vertices(lines, _BYTE_ORDERS[encoding])
-    read = read_text_rows if encoding == "ascii" else read_packed_rows
+    read = read_text_rows if encoding == "ascii" else read_packed
     return read(body, columns, num_points)
 
 

@@ -3,11 +3,8 @@ import pytest
 from bevdiag.config.data import (
     MOST_FRAMES,
     PADDED,
-    frames_of,
-    pasted_classes_of,
+    frame_settings,
     read_data,
-    shuffles_points,
-    stored_features_of,
 )
 from bevdiag.errors import ConfigError
 
@@ -39,7 +36,6 @@ def test_padded_voxels(parse):
     assert data.grid_size == (1408, 1600, 40)
     assert (data.max_points_per_voxel, data.max_voxels) == (5, 16000)
     assert data.point_features == ("x", "y", "z", "intensity")
-    assert data.dataset == "KittiDataset"
 
 
 def test_one_number_of_voxels_is_for_training_too(parse):
@@ -126,6 +122,12 @@ def test_a_grid_of_broken_voxels_is_placed_at_the_voxel_size(parse):
         ("16000", "0", f"{STEP}.MAX_NUMBER_OF_VOXELS.train: expected a whole number above 0, f"),
         ("16000", "4294967296", "expected a whole number below 2147483648, found 4294967296"),
         (
+            "DATASET: KittiDataset",
+            "MAX_SWEEPS: '10'",
+            "c.yaml:3:15: DATA_CONFIG.MAX_SWEEPS: expected a whole number, found the text '10'",
+        ),
+        ("DATASET: KittiDataset", "MAX_SWEEPS: 65", "expected a whole number of at most 64"),
+        (
             "MAX_POINTS_PER_VOXEL: 5",
             "MAX_POINTS_PER_VOXEL: true",
             f"c.yaml:11:29: {STEP}.MAX_POINTS_PER_VOXEL: expected a whole number, found true",
@@ -167,26 +169,27 @@ def test_no_data_at_all(parse):
     ],
 )
 def test_sweeps_and_frames_are_counted(section, frames):
-    assert frames_of(section) == frames
+    assert frame_settings(section).frames == frames
 
 
 def test_the_objects_that_are_pasted_are_counted() -> None:
     entry = {"NAME": "gt_sampling", "SAMPLE_GROUPS": ["Car:2", "Cyclist: 1"]}
     augmentor = {"AUG_CONFIG_LIST": [{"NAME": "random_world_flip"}, entry]}
-    assert pasted_classes_of({"DATA_AUGMENTOR": augmentor}) == ("Car", "Car", "Cyclist")
+    assert frame_settings({"DATA_AUGMENTOR": augmentor}).pasted == ("Car", "Car", "Cyclist")
     disabled = augmentor | {"DISABLE_AUG_LIST": ["gt_sampling"]}
     huge = {"AUG_CONFIG_LIST": [entry | {"SAMPLE_GROUPS": ["Car:999999999"]}]}
-    assert len(pasted_classes_of({"DATA_AUGMENTOR": huge})) == 100
+    assert len(frame_settings({"DATA_AUGMENTOR": huge}).pasted) == 100
     odd = {"AUG_CONFIG_LIST": [entry | {"SAMPLE_GROUPS": ["Car", "Car:x", 4]}, None]}
     for written in (None, {}, {"DATA_AUGMENTOR": disabled}, {"DATA_AUGMENTOR": odd}):
-        assert pasted_classes_of(written) == ()
+        assert frame_settings(written).pasted == ()
 
 
 def test_the_files_columns_and_the_shuffling_are_read() -> None:
     encoding = {"src_feature_list": ["x", "y", "z", "rcs"]}
-    assert stored_features_of({"POINT_FEATURE_ENCODING": encoding}) == ("x", "y", "z", "rcs")
+    settings = frame_settings({"DATASET": "Mine", "POINT_FEATURE_ENCODING": encoding})
+    assert (settings.dataset, settings.stored) == ("Mine", ("x", "y", "z", "rcs"))
     for written in (None, {}, {"POINT_FEATURE_ENCODING": {"src_feature_list": 4}}):
-        assert stored_features_of(written) == ()
+        assert frame_settings(written).stored == ()
 
 
 @pytest.mark.parametrize(
@@ -202,4 +205,4 @@ def test_the_files_columns_and_the_shuffling_are_read() -> None:
 def test_points_are_shuffled_where_training_does_before_the_voxels(
     processors: object, shuffles: bool
 ) -> None:
-    assert shuffles_points({"DATA_PROCESSOR": processors}) is shuffles
+    assert frame_settings({"DATA_PROCESSOR": processors}).shuffled is shuffles

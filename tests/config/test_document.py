@@ -23,8 +23,8 @@ def test_values_by_dotted_key(parse):
 
 def test_a_key_that_is_not_written_is_placed_at_its_section(parse):
     document = Document(parse(TEXT))
-    assert str(document.location("MODEL.VFE.SIZES.1")) == "c.yaml:3:20"
-    assert document.location("MODEL.VFE.NO.X") == document.location("MODEL.VFE")
+    assert str(document.key_location("MODEL.VFE.SIZES.1")) == "c.yaml:3:20"
+    assert document.key_location("MODEL.VFE.NO.X") == document.key_location("MODEL.VFE")
 
 
 def test_edits_keep_the_place_of_what_they_replace(parse):
@@ -35,8 +35,8 @@ def test_edits_keep_the_place_of_what_they_replace(parse):
     assert edited.get("STEPS.0.SIZE") == 9
     assert edited.get("MODEL.NEW") == (1,)
     assert edited.get("OPT") == {"AMP": True}
-    assert edited.location("STEPS.0.SIZE") == document.location("STEPS.0.SIZE")
-    assert edited.location("MODEL.NEW") == document.location("MODEL")
+    assert edited.key_location("STEPS.0.SIZE").line == 5
+    assert edited.key_location("MODEL.NEW") == document.root.entries["MODEL"].location
     assert document.get("STEPS.0.SIZE") == 1
 
 

@@ -344,3 +344,28 @@ def test_the_blocks_of_dsvt_count(altered: Callable[..., Path]) -> None:
 
 def test_a_deep_model_may_stay_below(altered: Callable[..., Path]) -> None:
     load_config(altered(("LAYER_NUMS: [5, 5]", "LAYER_NUMS: [5, 1800]")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "meant"),
+    [
+        ("OPTIMIZATION:", "OPTIMISATION:", "nothing reads OPTIMISATION; did you mean 'OPTIM"),
+        ("DATA_CONFIG:\n", "DATA_CONFIG:\n  MAX_SWEPS: 3\n", "MAX_SWEPS; did you mean 'MAX_SWEEPS"),
+    ],
+)
+def test_a_slip_where_others_keys_stand_too_is_noted(altered, old, new, meant):
+    (note,) = load_config(altered((old, new))).notes
+    assert note.code is NoteCode.UNKNOWN_KEY
+    assert meant in note.message
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["WANDB", "DATA_CONFIG.INFO", "DATA_CONFIG.DATA_PROCESSOR.transform_points_to_voxels.MORE"],
+)
+def test_an_override_that_no_figure_depends_on_is_noted(altered, key):
+    (note,) = load_config(altered(), [f"{key}=1"]).notes
+    assert note.message == f"no figure here depends on {key.rpartition('.')[2]}"
+    assert (note.key.rpartition(".")[2], note.location.line) == (key.rpartition(".")[2], 1)
+    place = "DATA_CONFIG:\n"
+    assert load_config(altered((place, f"{place}  INFO: 1\n"))).notes == ()

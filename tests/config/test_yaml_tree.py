@@ -84,6 +84,7 @@ same: *base
         ("A: 1\nB: \x00\n", "c.yaml:2:4: DATA: the character U+0000 is not allowed in YAML"),
         ("A: *no\n", "c.yaml:1:4: DATA.A: the alias *no is not defined above"),
         ("A: &a [*a]\n", "c.yaml:1:8: DATA.A.0: the alias *a refers to itself"),
+        ("A: &a 1\nB: &a 2\n", "c.yaml:2:4: DATA.B: the anchor &a stands above already"),
         ("A: {<<: 3}\n", "<< takes a mapping or a list of mappings"),
         ("[a, b]: 1\n", "c.yaml:1:1: DATA: a key must be one word, not a list or mapping"),
         ("A: !!set {x}\n", "c.yaml:1:4: DATA.A: the tag !!set is not allowed"),
@@ -197,3 +198,16 @@ def test_an_exponent_beyond_floats_is_refused():
 @pytest.mark.parametrize("number", [1e-3, 1e-7, 2.5e22, -3e-9, 1500.0])
 def test_a_number_with_a_dot_is_a_number_to_every_reader(number):
     assert yaml.safe_load(with_dot(number)) == number
+
+
+def test_of_several_merge_keys_the_last_one_wins_as_in_pyyaml(parse):
+    text = "x: &x {a: 1, b: 1}\ny: &y {a: 2}\nz:\n  <<: *x\n  <<: *y\n  c: 3\n"
+    assert tree.plain(parse(text)) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "found"), [("1", "1"), ("yes", "true"), ("~", "nothing (null)"), ("0x1F", "31")]
+)
+def test_a_key_that_is_no_text_is_refused_as_easydict_refuses_it(key, found):
+    assert f"the key {key} is {found} to OpenPCDet's YAML reader: quote it" in error(f"{key}: 1\n")
+    build(f"'{key}': 1\n1e-3: 1\n")

@@ -35,7 +35,6 @@ def _nvml(**changes: Any) -> ModuleType:
         "nvmlDeviceGetGraphicsRunningProcesses": refuse,
         "nvmlSystemGetProcessName": lambda pid: "python",
         "nvmlDeviceGetMigMode": refuse,
-        "NVML_DEVICE_MIG_ENABLE": 1,
     }
     for name, answer in (answers | changes).items():
         setattr(module, name, answer)
@@ -58,15 +57,6 @@ def test_a_gpu_and_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_a_gpu_that_mig_has_cut_is_known_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    for current in (0, 1):
-        modes = _nvml(nvmlDeviceGetMigMode=lambda handle, mode=current: [mode, mode])
-        monkeypatch.setitem(sys.modules, "pynvml", modes)
-        driver = read_driver()
-        assert driver is not None
-        assert driver.gpus[0].is_partitioned is (current == 1)
-
-
 def test_no_driver_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise _Error
@@ -75,3 +65,28 @@ def test_no_driver_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_driver() is None
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert read_driver() is None
+
+
+def test_of_a_card_that_is_split_its_instances_are_the_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def instance(card: int, number: int) -> str:
+        if number > 1:
+            raise _Error
+        return f"{card}/{number}"
+
+    def memory(handle: object) -> SimpleNamespace:
+        return SimpleNamespace(total=(80 if handle == 0 else 40) * 2**30, used=2**30)
+
+    nvml = _nvml(
+        nvmlDeviceGetMigMode=lambda card: [1, 1],
+        nvmlDeviceGetMaxMigDeviceCount=lambda card: 7,
+        nvmlDeviceGetMigDeviceHandleByIndex=instance,
+        nvmlDeviceGetMemoryInfo=memory,
+        nvmlDeviceGetName=lambda handle: f"A100 MIG {handle}",
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    driver = read_driver()
+    assert driver is not None
+    assert [gpu.name for gpu in driver.gpus] == ["A100 MIG 0/0", "A100 MIG 0/1"]
+    assert {gpu.total_bytes for gpu in driver.gpus} == {40 * 2**30}

@@ -7,7 +7,6 @@ from packaging.specifiers import SpecifierSet
 
 from bevdiag.environment.packages import (
     Package,
-    PackageList,
     Packages,
     cuda_suffix,
     is_spconv_1,
@@ -16,7 +15,7 @@ from bevdiag.environment.packages import (
 from bevdiag.errors import InputError
 
 
-def _read(tmp_path: Path, text: str, name: str = "list.txt") -> PackageList:
+def _read(tmp_path: Path, text: str, name: str = "list.txt") -> Packages:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     return read_listing(path)
@@ -39,7 +38,7 @@ def _read(tmp_path: Path, text: str, name: str = "list.txt") -> PackageList:
     ],
 )  # fmt: skip
 def test_an_exact_version_is_read(tmp_path: Path, line: str, name: str, version: str) -> None:
-    package = _read(tmp_path, f"# head\n{line}\n").packages.get(name)
+    package = _read(tmp_path, f"# head\n{line}\n").get(name)
     assert package is not None
     assert str(package.version) == version
     assert package.location is not None
@@ -47,7 +46,7 @@ def test_an_exact_version_is_read(tmp_path: Path, line: str, name: str, version:
 
 
 def test_a_range_stays_one(tmp_path: Path) -> None:
-    numpy = _read(tmp_path, "numpy>=1.22,<3\n").packages.get("numpy")
+    numpy = _read(tmp_path, "numpy>=1.22,<3\n").get("numpy")
     assert numpy is not None
     assert numpy.version is None
     assert numpy.admits_major(1)
@@ -56,7 +55,7 @@ def test_a_range_stays_one(tmp_path: Path) -> None:
 
 
 def test_conda_means_any_patch_by_two_numbers(tmp_path: Path) -> None:
-    numpy = _read(tmp_path, "numpy=1.26\n").packages.get("numpy")
+    numpy = _read(tmp_path, "numpy=1.26\n").get("numpy")
     assert numpy is not None
     assert numpy.version is None
     assert numpy.admits(["1.26.3"])
@@ -69,12 +68,12 @@ def test_an_environment_file_of_conda_with_pip_inside(tmp_path: Path) -> None:
         "  - pip:\n    - spconv-cu118==2.3.6\n"
     )
     listing = _read(tmp_path, text, "environment.yml")
-    assert str(listing.python) == "3.10.14"
-    spconv = listing.packages.get("spconv-cu118")
+    assert str(listing.get("python").version) == "3.10.14"
+    spconv = listing.get("spconv-cu118")
     assert spconv is not None
     assert spconv.location is not None
     assert spconv.location.line == 6
-    torch = listing.packages.get("torch")
+    torch = listing.get("torch")
     assert torch is not None
     assert str(torch.version) == "2.1.0"
 
@@ -84,20 +83,20 @@ def test_markers_are_those_of_the_listed_python(tmp_path: Path) -> None:
         "python==3.12\nspconv-cu120==2.3.6; python_version < '3.12'\n"
         "spconv-cu126==2.3.8; python_version >= '3.12' and sys_platform == 'linux'\n"
     )
-    (spconv,) = _read(tmp_path, text).packages.spconv()
+    (spconv,) = _read(tmp_path, text).spconv()
     assert spconv.name == "spconv-cu126"
 
 
 def test_constraints_narrow_what_requirements_allow(tmp_path: Path) -> None:
     (tmp_path / "constraints.txt").write_text("numpy<2\n", encoding="utf-8")
-    numpy = _read(tmp_path, "numpy>=1.22\n-c constraints.txt\n").packages.get("numpy")
+    numpy = _read(tmp_path, "numpy>=1.22\n-c constraints.txt\n").get("numpy")
     assert numpy is not None
     assert not numpy.admits_major(2)
 
 
 def test_a_checkout_has_no_version(tmp_path: Path) -> None:
     text = "-e git+https://host/open-mmlab/OpenPCDet.git@abc#egg=pcdet\n--index-url https://x\n"
-    package = _read(tmp_path, text).packages.get("pcdet")
+    package = _read(tmp_path, text).get("pcdet")
     assert package is not None
     assert package.version is None
 
@@ -105,7 +104,7 @@ def test_a_checkout_has_no_version(tmp_path: Path) -> None:
 def test_what_powershell_writes_is_read(tmp_path: Path) -> None:
     path = tmp_path / "freeze.txt"
     path.write_text("numpy==2.0.2\n", encoding="utf-16")
-    assert read_listing(path).packages.get("numpy") is not None
+    assert read_listing(path).get("numpy") is not None
 
 
 @pytest.mark.parametrize(

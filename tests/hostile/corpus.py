@@ -233,7 +233,7 @@ def altered_at(values: Mapping[str, Any], sound: Path = SOUND) -> bytes:
     document = read_document(sound)
     root = document.root
     for place, value in values.items():
-        new = tree.located(value, document.location(place))
+        new = tree.located(value, tree.descend(document.root, place.split("."))[0].location)
         root = tree.with_node(root, tuple(place.split(".")), new)
     return yaml.safe_dump(_lists(tree.plain(root)), sort_keys=False).encode()
 

@@ -18,7 +18,7 @@ DATA = ROOT / "tests" / "data"
 CONFIG = ROOT / "configs" / "focalsst_dsvt.yaml"
 TRUTH = ROOT.parent / "shared" / "truth" / "focalsst_h200.json"
 MEASURED = ROOT / "bevdiag" / "accuracy" / "measured"
-ROWS: dict[str, Any] = json.loads((MEASURED / "focalsst_dsvt_h200.json").read_text())["rows"]
+ROWS: dict[str, Any] = json.loads((MEASURED / "focalsst_dsvt_h200.json").read_text())
 
 TRUTH_ROWS = ("flat22400_b1", "max_b1", "sparsemax_b1")
 TRUTH_KEPT = 464_367
@@ -54,8 +54,8 @@ def test_the_measured_peak_is_predicted_within_half_a_percent(points: str, name:
     trace, profile = _predict(
         points,
         pins=row["kept_voxels"],
-        bev_input=row["bev_input"],
-        compression=row["compression"],
+        bev_input=row["bev_reads"],
+        compression=row["height_compression"],
     )
     assert trace.params_by_module["total"] == row["params"]
     assert profile.peak.allocated_bytes == pytest.approx(row["peak_allocated_bytes"], rel=0.005)

@@ -14,7 +14,6 @@ def gpu(
     used: int,
     *processes: GpuProcess,
     name: str = "NVIDIA H200",
-    is_partitioned: bool = False,
 ) -> GpuState:
     return GpuState(
         index=index,
@@ -23,7 +22,6 @@ def gpu(
         total_bytes=140 * GIB,
         used_bytes=used,
         processes=processes,
-        is_partitioned=is_partitioned,
     )
 
 
@@ -84,11 +82,6 @@ def test_a_number_names_a_gpu_only_in_an_order_that_the_driver_shares(driver, mo
     assert "GPU 1 at hand" in at_hand().origin  # the fuller one: it may be the fastest
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     assert "GPU 0 at hand" in at_hand().origin
-
-
-def test_of_a_gpu_that_mig_has_cut_nobody_knows_the_process_share(driver):
-    driver(gpu(0, 0, is_partitioned=True))
-    assert at_hand() is None
 
 
 def test_a_torch_that_the_profile_was_not_measured_with_is_refused():

@@ -1,4 +1,5 @@
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.scenes.clouds import POINTS, read, refused, write, written
         ("b.xyz", "", "\t"),
         ("c.csv", "", ","),
         ("d.csv", "x,y,z,intensity\n", ","),
+        ("b.csv", "\ufeffx,y,z,intensity\n", ","),
         ("e.csv", '"X";"Y";"Z";"I"\n', ";"),
         ("f.txt", "//X,Y,Z,Scalar_Intensity\n", ","),
         ("g.txt", "# taken by hand\n", " "),
@@ -21,6 +23,21 @@ from tests.scenes.clouds import POINTS, read, refused, write, written
 )
 def test_text_is_read(tmp_path: Path, name: str, head: str, separator: str) -> None:
     path = write(tmp_path / name, (head + written().replace(" ", separator)).encode())
+    np.testing.assert_array_equal(read(path), POINTS[:, :4])
+
+
+def test_a_long_text_is_read_line_by_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.txt", b"9 8 0 1\n" * 50_000)
+    tracemalloc.start()
+    assert len(read(path)) == 50_000
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 * path.stat().st_size
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_lines_end_as_on_any_system(tmp_path: Path, end: str) -> None:
+    path = write(tmp_path / "a.txt", written().replace("\n", end).encode())
     np.testing.assert_array_equal(read(path), POINTS[:, :4])
 
 

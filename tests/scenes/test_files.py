@@ -35,6 +35,12 @@ def test_files_that_are_not_what_their_names_say_are_refused(tmp_path: Path) -> 
         ("s.pcd", PCD_HEADER.format("binary").encode() + bytes(60), "cut short"),
         ("t.pcd", PCD_HEADER.format("ascii").encode() + b"1 2 3", "cut short"),
         ("w.pcd", PCD_HEADER.format("ascii").encode() + b"1 2 x 4\n" * 5, "not a number"),
+        (
+            "0.pcd",
+            PCD_HEADER.replace("POINTS 5", "POINTS 0").format("binary").encode(),
+            "no points",
+        ),
+        ("0.txt", b"# x y z i\n", "no points"),
         ("n.pcd", PCD_HEADER.replace("POINTS 5", "POINTS four").encode(), "malformed"),
         ("m.pcd", PCD_HEADER.replace("POINTS 5", "POINTS -4").encode(), "malformed"),
         ("f.pcd", PCD_HEADER.replace("F F F F", "F F F C").encode(), "TYPE C"),

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,10 @@ def test_an_option_for_bin_files_is_refused_for_others(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", POINTS)
     with pytest.raises(InputError, match=r"--point-columns: only a \.bin"):
         read_samples([tmp_path / "a.npy"], layout(columns=5), 1)
+
+
+def test_bytes_of_another_order_are_refused_without_a_warning(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.bin", kitti().astype(">f4").tobytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        refused(path, "too small for any sensor")

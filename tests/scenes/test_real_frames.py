@@ -25,7 +25,7 @@ VOXELS = {
 
 @pytest.mark.parametrize("name", VOXELS)
 def test_the_common_frame_is_near_the_real_ones(name: str) -> None:
-    data_set = next(known for known in DATA_SETS if known.name == name)
+    data_set = DATA_SETS[name]
     grid = CellGrid(point_cloud_range=data_set.usual_range, voxel_size=VOXELS[name])
     real = [frame for frame in FRAMES if frame["data_set"] == name]
     low, expected, high = (

@@ -3,10 +3,13 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.scenes.batch import voxelize
-from bevdiag.scenes.datasets import DATA_SETS, KITTI, NUSCENES, VIEW_OF_DELFT, WAYMO
+from bevdiag.scenes.datasets import DATA_SETS
 from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.street import pasted, street
 
+KITTI, NUSCENES, VIEW_OF_DELFT, WAYMO = (
+    DATA_SETS[name] for name in ("KITTI", "nuScenes", "View-of-Delft radar", "Waymo")
+)
 WAYMO_RANGE = (-75.2, -75.2, -2.0, 75.2, 75.2, 4.0)
 KITTI_RANGE = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
 NUSCENES_RANGE = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
@@ -17,7 +20,7 @@ def occupied(points, bounds, size) -> int:
     return len(voxelize(points, bounds, size, grid, 5, 10**6).coords)
 
 
-@pytest.mark.parametrize("data_set", DATA_SETS, ids=lambda known: known.name)
+@pytest.mark.parametrize("data_set", DATA_SETS.values(), ids=lambda known: known.name)
 def test_points_lie_inside_the_range_and_follow_the_seed(data_set) -> None:
     points = street(data_set, 1, NUSCENES_RANGE, 5, 7)
     assert points.dtype == np.float32

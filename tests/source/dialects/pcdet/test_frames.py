@@ -5,7 +5,8 @@ import numpy as np
 from bevdiag.trace.scenarios import Scenario
 
 from bevdiag.scenes import make_batch
-from bevdiag.scenes.datasets import KITTI
+from bevdiag.scenes.datasets import DATA_SETS
+from bevdiag.scenes.scenario import Scenario
 from bevdiag.scenes.street import street
 from bevdiag.source.dialects.pcdet.frames import Frames, calibration_of
 from bevdiag.trace.alternatives import TracedStep
@@ -38,7 +39,9 @@ def test_the_camera_sees_every_point_of_a_synthetic_frame() -> None:
     # It has those of a frame that was cut to its image: FOV_POINTS_ONLY takes none away.
     bounds = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
     objects = ("Car", "Pedestrian") * 10
-    frames = frames_of([street(KITTI, 1, bounds, 4, 0, Scenario.EXPECTED, objects)], bounds)
+    frames = frames_of(
+        [street(DATA_SETS["KITTI"], 1, bounds, 4, 0, Scenario.EXPECTED, objects)], bounds
+    )
     held = frames.calibration()
     seen = frames.points[0][:, :3] @ held["Tr_velo2cam"][:, :3].T @ held["P2"][:, :3].T
     height, width = frames.image_size
