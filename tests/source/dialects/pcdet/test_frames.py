@@ -2,7 +2,6 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-from bevdiag.trace.scenarios import Scenario
 
 from bevdiag.scenes import make_batch
 from bevdiag.scenes.datasets import DATA_SETS
