@@ -106,13 +106,13 @@ def test_a_shared_option_arrives_or_is_refused(
 def test_what_says_which_step_it_is_needs_a_config(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name not in SHARED or name in ("entry", "timeout"):
+    if name not in SHARED or name == "entry":
         return
     option, other = _option(name), OTHER.get(name)
     for value in other if isinstance(other, list) else [other]:
         words = [option] if value is None else [option, str(value)]
         assert run(["explain", "CUDA out of memory. Tried to allocate 2.00 GiB", *words]) == 2
-    assert f"{option}: says how the step of a config is predicted" in capsys.readouterr().err
+    assert f"{option}: says which step the text is held against" in capsys.readouterr().err
 
 
 def test_none_is_left_out() -> None:

@@ -34,14 +34,13 @@ def explain_command(
 ) -> int:
     """Tell which tensor an out-of-memory message is about."""
     asked.refuse_entry("explain looks a message up in a config's step")
+    if config is None:
+        idle = _OF_STEP if log == STDIN else (*_OF_STEP, "timeout")
+        asked.refuse(idle, "says which step the text is held against: give its --config")
     seconds = values.optional(values.positive, "--timeout", asked.timeout)
     if (message is None) == (log is None):
         raise InputError("give either the message or --log FILE (- reads stdin)")
     text = _tail(log, seconds) if log is not None else message or ""
-    if config is None:
-        asked.refuse(
-            _OF_STEP, "says how the step of a config is predicted: give the config with --config"
-        )
     # The message tells which GPU it was, where no option does.
     wanted = InspectOptions() if config is None else asked.job(config, judged=False).options
     from bevdiag.explain.explain import explain

@@ -42,16 +42,14 @@ class PointFeatures(LowerCaseSettings):
         return self
 
 
-class DataSection(Settings):
-    """DATA_CONFIG without its processors."""
+class PointSection(Settings):
+    """DATA_CONFIG as far as every repository has it."""
 
-    dataset: str = ""
-    max_sweeps: Annotated[int, Field(strict=True, ge=1, le=MOST_FRAMES)] = 1
     point_cloud_range: Range
     point_feature_encoding: PointFeatures
 
     @model_validator(mode="after")
-    def _minimum_first(self) -> "DataSection":
+    def _minimum_first(self) -> "PointSection":
         for axis, name in enumerate(AXES):
             low, high = self.point_cloud_range[axis], self.point_cloud_range[axis + 3]
             if low >= high:
@@ -61,6 +59,13 @@ class DataSection(Settings):
         return self
 
 
+class DataSection(PointSection):
+    """DATA_CONFIG without its processors."""
+
+    dataset: str = ""
+    max_sweeps: Annotated[int, Field(strict=True, ge=1, le=MOST_FRAMES)] = 1
+
+
 class VoxelCaps(LowerCaseSettings):
     """MAX_NUMBER_OF_VOXELS: a sample's most voxels, in training and in evaluation."""
 
@@ -68,8 +73,8 @@ class VoxelCaps(LowerCaseSettings):
     test: PositiveInt | None = None
 
 
-def _for_both(value: Any) -> Any:
-    # OpenPCDet wants the mapping; one number for both modes is a common shorthand.
+def for_both(value: Any) -> Any:
+    """Read one number, a common shorthand, as the mapping of two that OpenPCDet wants."""
     return {"train": value, "test": value} if isinstance(value, int) else value
 
 
@@ -90,7 +95,7 @@ class PaddedVoxelizer(DynamicVoxelizer):
     """transform_points_to_voxels: voxels padded to MAX_POINTS_PER_VOXEL points."""
 
     max_points_per_voxel: PositiveInt
-    max_number_of_voxels: Annotated[VoxelCaps, BeforeValidator(_for_both)]
+    max_number_of_voxels: Annotated[VoxelCaps, BeforeValidator(for_both)]
 
 
 def read_data(root: Section) -> DataSettings:
@@ -102,10 +107,7 @@ def read_data(root: Section) -> DataSettings:
     section = checked(DataSection, root, ("DATA_CONFIG",))
     path, is_padded = voxelizer_path(root)
     voxelizer = checked(PaddedVoxelizer if is_padded else DynamicVoxelizer, root, path)
-    try:
-        grid_size = grid_of(section.point_cloud_range, voxelizer.voxel_size)
-    except ValueError as error:
-        raise tree.error_at(root, (*path, "VOXEL_SIZE"), str(error)) from error
+    grid_size = checked_grid(section.point_cloud_range, voxelizer.voxel_size, root, path)
     padded = voxelizer if isinstance(voxelizer, PaddedVoxelizer) else None
     return DataSettings(
         point_cloud_range=section.point_cloud_range,
@@ -116,6 +118,20 @@ def read_data(root: Section) -> DataSettings:
         max_test_voxels=padded.max_number_of_voxels.test if padded else None,
         point_features=section.point_feature_encoding.used_feature_list,
     )
+
+
+def checked_grid(
+    point_range: Sequence[float], voxel_size: Sequence[float], root: Section, path: tree.Path
+) -> tuple[int, int, int]:
+    """Return the grid in voxels of a voxelizer that stands at `path`.
+
+    Raises:
+        ConfigError: it has no voxel along an axis, or too many.
+    """
+    try:
+        return grid_of(point_range, voxel_size)
+    except ValueError as error:
+        raise tree.error_at(root, (*path, "VOXEL_SIZE"), str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

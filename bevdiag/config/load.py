@@ -36,7 +36,9 @@ _MODEL = ("MODEL",)
 _OPTIMIZATION = ("OPTIMIZATION",)
 
 
-class _Classes(Settings):
+class ClassNames(Settings):
+    """The classes that are told apart."""
+
     class_names: tuple[str, ...] = Field(min_length=1)
 
 
@@ -103,7 +105,7 @@ def from_document(path: Path, document: Document) -> DetectorConfig:
     """
     root = document.root
     check_modules(root)
-    class_names = checked(_Classes, root, ()).class_names
+    class_names = checked(ClassNames, root, ()).class_names
     if twice := [name for name, times in Counter(class_names).items() if times > 1]:
         raise tree.error_at(
             root, ("CLASS_NAMES",), f"expected every class once, found {twice[0]!r} more often"

@@ -5,6 +5,7 @@ A value is of the kind that is asked for or there is none; nothing here raises.
 
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
@@ -115,11 +116,11 @@ def as_triple(value: object) -> Triple | None:
 
 
 def lengths(document: Document, key: str, count: int) -> tuple[float, ...] | None:
-    """Return the list of `count` numbers at `key`."""
+    """Return the list of `count` numbers at `key`, none of them infinite or not a number."""
     value = document.get(key)
     if not isinstance(value, tuple) or len(value) != count:
         return None
-    return value if all(type(item) in (int, float) for item in value) else None
+    return value if all(type(item) in (int, float) and abs(item) < inf for item in value) else None
 
 
 def voxel_size_key(document: Document) -> str | None:

@@ -66,17 +66,39 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """One allocation of one case, with what speaks for it."""
+    """One allocation of one case, beside the message that it may be the cause of."""
 
+    failure: Failure
     case: Case
     event: int
     alloc: Alloc
     nbytes: int
     allocated_bytes: int
     has_size: bool
-    stops_here: bool
-    agrees_with_stack: bool
-    distance: float | None
+    stops_here: bool = False
+
+    @property
+    def agrees_with_stack(self) -> bool:
+        """Whether the traceback does not speak against the allocation.
+
+        Losses are computed by a head's code, though no module's forward is running then.
+        """
+        alloc, stack = self.alloc, self.failure.stack
+        operations = _LAYERS.get(stack.layer, ())
+        part = alloc.module.partition(".")[0]
+        return (
+            (not stack.phase or stack.phase == alloc.phase.value)
+            and (not stack.part or part in ("", stack.part))
+            and (not operations or any(operation in alloc.op for operation in operations))
+        )
+
+    @property
+    def distance(self) -> float | None:
+        """How far the predicted total lies from the message's, as a share of it, if it has one."""
+        if self.failure.allocated is None:
+            return None
+        stated = max(self.failure.allocated.middle_bytes, 1)
+        return abs(self.allocated_bytes - stated) / stated
 
     @property
     def is_near(self) -> bool:
@@ -100,28 +122,6 @@ class Match:
 def is_optional(alloc: Alloc, target: DeviceTarget) -> bool:
     """Whether PyTorch goes on without it: it skips an engine of cuDNN, it does not fail."""
     return alloc.request is not None and workspace(alloc.request, target).is_optional
-
-
-def distance_of(allocated_bytes: int, failure: Failure) -> float | None:
-    """How far a predicted total lies from the message's, as a share of it; None without one."""
-    if failure.allocated is None:
-        return None
-    stated = max(failure.allocated.middle_bytes, 1)
-    return abs(allocated_bytes - stated) / stated
-
-
-def agrees(alloc: Alloc, stack: Stack) -> bool:
-    """Whether the traceback does not speak against the allocation.
-
-    Losses are computed by a head's code, though no module's forward is running then.
-    """
-    operations = _LAYERS.get(stack.layer, ())
-    part = alloc.module.partition(".")[0]
-    return (
-        (not stack.phase or stack.phase == alloc.phase.value)
-        and (not stack.part or part in ("", stack.part))
-        and (not operations or any(operation in alloc.op for operation in operations))
-    )
 
 
 def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
@@ -151,19 +151,16 @@ def between(failure: Failure, cases: Sequence[Case]) -> Iterator[Match]:
         before = totals[0, :index] + share * (totals[1, :index] - totals[0, :index])
         if not 0 <= share <= limit or not index or before.max() > capacity:
             continue  # there can be no such count, or memory would have run out earlier
-        allocated = int(before[-1])
         kept = round(fewest + share * (more - fewest))
         assumption = f"about {kept:,} voxels kept, which depends on values"
         match = Match(
+            failure=failure,
             case=replace(pair[0], assumption=assumption),
             event=index,
             alloc=event,
             nbytes=figure.middle_bytes,
-            allocated_bytes=allocated,
+            allocated_bytes=int(before[-1]),
             has_size=True,
-            stops_here=False,
-            agrees_with_stack=agrees(event, failure.stack),
-            distance=distance_of(allocated, failure),
         )
         if match.is_near:
             yield match
@@ -204,7 +201,7 @@ def search(failure: Failure, cases: Sequence[Case]) -> tuple[Candidate, ...]:
     kept = list(best.values())
     if kept and kept[0].has_size:
         kept = [match for match in kept if match.has_size]
-    return tuple(_candidate(failure, match, kept) for match in kept[:MAX_CANDIDATES])
+    return tuple(_candidate(match, kept) for match in kept[:MAX_CANDIDATES])
 
 
 def _matches(failure: Failure, case: Case) -> Iterator[Match]:
@@ -221,35 +218,34 @@ def _matches(failure: Failure, case: Case) -> Iterator[Match]:
         has_size = figure is not None and asks_for(nbytes, figure)
         if not has_size and index != stop:
             continue
-        allocated = int(totals.allocated[index] - totals.granted[event.block])
         yield Match(
+            failure=failure,
             case=case,
             event=index,
             alloc=event,
             nbytes=nbytes,
-            allocated_bytes=allocated,
+            allocated_bytes=int(totals.allocated[index] - totals.granted[event.block]),
             has_size=has_size,
             stops_here=index == stop,
-            agrees_with_stack=agrees(event, failure.stack),
-            distance=distance_of(allocated, failure),
         )
 
 
-def _candidate(failure: Failure, match: Match, kept: Sequence[Match]) -> Candidate:
+def _candidate(match: Match, kept: Sequence[Match]) -> Candidate:
     alloc, target = match.alloc, match.case.target
-    conditions = (condition_of(alloc, target), match.case.assumption)
+    what, arithmetic, condition = described(alloc, match.nbytes, target)
+    conditions = (condition, match.case.assumption)
     return Candidate(
         module=alloc.module,
         phase=alloc.phase.value,
         step=alloc.step,
-        what=what_of(alloc, target),
-        arithmetic=arithmetic_of(alloc, match.nbytes, target),
+        what=what,
+        arithmetic=arithmetic,
         nbytes=match.nbytes,
         requested_bytes=segment_bytes(block_bytes(match.nbytes)),
         allocated_bytes=match.allocated_bytes,
         condition="; ".join(dict.fromkeys(filter(None, conditions))),
         certainty=_certainty(match, kept),
-        reasons=tuple(_reasons(failure, match)),
+        reasons=tuple(_reasons(match)),
     )
 
 
@@ -267,7 +263,8 @@ def _certainty(best: Match, kept: Sequence[Match]) -> Certainty:
     return Certainty.LIKELY if any(rivals) else Certainty.CERTAIN
 
 
-def _reasons(failure: Failure, match: Match) -> Iterator[str]:
+def _reasons(match: Match) -> Iterator[str]:
+    failure = match.failure
     requested = format_size(segment_bytes(block_bytes(match.nbytes)))
     if match.has_size:
         yield f"its segment prints as {requested}"
@@ -289,8 +286,6 @@ def _reasons(failure: Failure, match: Match) -> Iterator[str]:
 
 
 _FIXED = ".".join(map(str, CUDNN_64BIT[:2]))
-
-
 _DIRECTIONS = {
     "forward": "forward convolution",
     "dgrad": "convolution's input gradient",
@@ -298,61 +293,47 @@ _DIRECTIONS = {
 }
 
 
-def what_of(alloc: Alloc, target: DeviceTarget) -> str:
-    """Say what the allocation is: a convolution's im2col buffer, a gradient, an activation."""
-    request = alloc.request
-    if isinstance(request, ConvCall):
-        choice = conv_backend(request, target.cudnn)
-        buffer = "im2col buffer (workspace)" if choice.columns is not None else "cuDNN workspace"
-        return f"{buffer} of the {_DIRECTIONS[request.direction]}"
-    if isinstance(request, GemmWorkspace):
-        return "cuBLAS workspace"
+def described(alloc: Alloc, nbytes: int, target: DeviceTarget) -> tuple[str, str, str]:
+    """Return what the allocation is, the product that gives its bytes, and what must hold for it.
+
+    The last is empty where cuDNN's version does not decide whether the step asks for it.
+    """
+    segment = format_size(segment_bytes(block_bytes(nbytes)))
+    printed = f"{nbytes:,} B = {format_size(nbytes)}"
+    if segment != format_size(nbytes):
+        printed += f", in a segment of {segment}"
+    if isinstance(alloc.request, ConvCall):
+        return _of_convolution(alloc.request, printed, target)
+    if isinstance(alloc.request, GemmWorkspace):
+        return "cuBLAS workspace", printed, ""
     operation = alloc.op.removeprefix("aten.").partition(".")[0]
     made = f"of {operation}" if alloc.category is not Category.INPUT else "in the batch"
-    return f"{alloc.category.value} {made}"
-
-
-def arithmetic_of(alloc: Alloc, nbytes: int, target: DeviceTarget) -> str:
-    """Return the product that gives the bytes, and the segment that they become."""
-    segment = segment_bytes(block_bytes(nbytes))
-    printed = f"{nbytes:,} B = {format_size(nbytes)}"
-    if format_size(segment) != format_size(nbytes):
-        printed += f", in a segment of {format_size(segment)}"
-    request = alloc.request
-    if isinstance(request, ConvCall):
-        columns = conv_backend(request, target.cudnn).columns
-        if columns is not None:
-            return (
-                f"{columns.channels:,} channels x {columns.kernel_volume} x "
-                f"{columns.positions:,} positions x {columns.element_bytes} B = {printed}, for one "
-                f"sample whatever the batch"
-            )
-        shapes = " + ".join(
-            _shape(shape)
-            for shape in (request.input_shape, request.weight_shape, request.output_shape)
-        )
-        return f"channels-last copies of {shapes} x {request.element_bytes} B: {printed}"
     elements = prod(alloc.shape)
     if alloc.shape and elements and nbytes % elements == 0:
-        return f"{_shape(alloc.shape)} x {nbytes // elements} B = {printed}"
-    return printed
+        printed = f"{_shape(alloc.shape)} x {nbytes // elements} B = {printed}"
+    return f"{alloc.category.value} {made}", printed, ""
 
 
-def condition_of(alloc: Alloc, target: DeviceTarget) -> str:
-    """Say what must hold for the step to ask for this, where cuDNN's version decides; else ""."""
-    request = alloc.request
-    if not isinstance(request, ConvCall):
-        return ""
-    choice = conv_backend(request, target.cudnn)
-    if not choice.needs_64bit:
-        return ""
-    beyond = f"one sample has {choice.elements:,} elements, more than 2^31 - 1 = {INT32_MAX:,}"
-    if choice.refused_by_cudnn:
-        return (
-            f"cuDNN before {_FIXED} (torch's default wheels up to 2.6): {beyond}, so PyTorch "
-            "bypasses cuDNN"
-        )
-    return f"cuDNN {_FIXED} or later (torch's default wheels from 2.7 on): {beyond}"
+def _of_convolution(call: ConvCall, printed: str, target: DeviceTarget) -> tuple[str, str, str]:
+    choice, direction = conv_backend(call, target.cudnn), _DIRECTIONS[call.direction]
+    condition = ""
+    if choice.needs_64bit:
+        old = f"before {_FIXED} (torch's default wheels up to 2.6)"
+        new = f"{_FIXED} or later (torch's default wheels from 2.7 on)"
+        condition = (
+            f"cuDNN {old if choice.refused_by_cudnn else new}: one sample has "
+            f"{choice.elements:,} elements, more than 2^31 - 1 = {INT32_MAX:,}"
+        ) + (", so PyTorch bypasses cuDNN" if choice.refused_by_cudnn else "")
+    columns = choice.columns
+    if columns is None:
+        shapes = " + ".join(map(_shape, (call.input_shape, call.weight_shape, call.output_shape)))
+        copies = f"channels-last copies of {shapes} x {call.element_bytes} B: {printed}"
+        return f"cuDNN workspace of the {direction}", copies, condition
+    product = (
+        f"{columns.channels:,} channels x {columns.kernel_volume} x {columns.positions:,} "
+        f"positions x {columns.element_bytes} B = {printed}, for one sample whatever the batch"
+    )
+    return f"im2col buffer (workspace) of the {direction}", product, condition
 
 
 def _shape(shape: tuple[int, ...]) -> str:

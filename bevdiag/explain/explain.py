@@ -51,7 +51,11 @@ def explain(
     if config is None:
         return answer
     if not failure.kind.predictable or failure.requested is None:
-        note = f"It came from {failure.kind.who}: no allocation of the predicted step is meant."
+        note = (
+            "The message has no figure: which allocation of the step it was, nothing tells."
+            if failure.kind.predictable
+            else f"It came from {failure.kind.who}: no allocation of the predicted step is meant."
+        )
         return replace(answer, notes=(*answer.notes, note))
     progress("importing torch", 0.0)
     from bevdiag.explain.candidates import predicted_cases, search

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Iterator
 
-from bevdiag.memory.conv import conv_backend
+from bevdiag.memory.conv import INT32_MAX, conv_backend
 from bevdiag.memory.events import Alloc, Category, EventStream, Phase
 from bevdiag.memory.requests import ConvCall
 from bevdiag.memory.sizes import format_size
 from bevdiag.rules.codes import finding
 from bevdiag.rules.finding import Finding, TraceEvidence
 
-_LIMIT_BYTES = 2**31 - 1
 _LAYER = re.compile(r"(SubM|Sparse)(Inverse)?Conv(Transpose)?\dd")
 """The names of spconv's convolutions."""
 
@@ -47,7 +46,7 @@ def spconv_int32_bytes(evidence: TraceEvidence) -> Iterator[Finding]:
         voxels, out_channels = event.shape
         widest = max(out_channels, channels[event.module])
         nbytes = event.nbytes // max(out_channels, 1) * widest
-        if nbytes >= _LIMIT_BYTES:
+        if nbytes >= INT32_MAX:
             seen.add(event.module)
             yield finding(
                 "BEV401",

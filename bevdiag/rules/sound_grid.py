@@ -12,6 +12,7 @@ from itertools import product
 from math import ceil, floor, isclose, log10, prod
 
 from bevdiag.config import Document, tree
+from bevdiag.config.edits import flow
 from bevdiag.config.grid import rounded_voxels, whole_voxels
 from bevdiag.config.parts import (
     dsvt_key,
@@ -25,7 +26,7 @@ from bevdiag.config.parts import (
 from bevdiag.errors import ConfigError
 from bevdiag.models.interfaces import Changes, MapInput, bev_map, head_stride
 from bevdiag.rules.codes import CODES, rule_of
-from bevdiag.rules.finding import GRID, ConfigEvidence, Finding, Fix, Price, Severity
+from bevdiag.rules.finding import GRID, ConfigEvidence, Finding, Fix, Price, worst_first
 
 GRID_CODES = tuple(f"BEV{number}" for number in (101, 102, 103, 104, 107, 108, 109, 110, 201))
 
@@ -77,9 +78,8 @@ def with_sound_grid(document: Document, found: tuple[Finding, ...]) -> tuple[Fin
         loses="the range or the voxels that it moves",
         edits=changes,
     )
-    first = next((f for f in about if f.severity is Severity.ERROR), about[0])
-    edits = replace(first, fixes=(fix,)).offered_edits
-    shown = "; ".join(f"{key}: {value}" for key, value in edits.items())
+    worst = worst_first(about)[0]
+    shown = "; ".join(f"{tree.dotted(path)}: {flow(new)}" for path, new in changes.items())
     advice = (
         "One edit makes the grid sound, and bevdiag fix CONFIG --write (with --source DIR where "
         f"modules are not built in) writes it: {shown}"
@@ -88,7 +88,7 @@ def with_sound_grid(document: Document, found: tuple[Finding, ...]) -> tuple[Fin
         replace(
             finding,
             fixes=(fix,),
-            detail=(*finding.detail, advice) if finding is first else finding.detail,
+            detail=(*finding.detail, advice) if finding is worst else finding.detail,
         )
         if finding.code in GRID_CODES
         else finding

@@ -3,17 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+from pydantic import BeforeValidator
 
 from bevdiag.config import Document, read_document, tree
-from bevdiag.config.checking import checked
+from bevdiag.config.checking import (
+    Lengths,
+    LowerCaseSettings,
+    PositiveInt,
+    Settings,
+    WholeInt,
+    checked,
+)
+from bevdiag.config.data import PointSection, checked_grid, for_both
+from bevdiag.config.load import ClassNames
 from bevdiag.config.model_settings import OptimizationSettings
-from bevdiag.errors import ConfigError, Location
 
 _OPTIMIZERS = ("adam", "adamw", "sgd", "adam_onecycle", "adam_cosineanneal")
-_PADDED = ("MAX_POINTS_PER_VOXEL", "MAX_NUMBER_OF_VOXELS")
 _VELOCITY_COLUMNS = 2
 
 
@@ -72,41 +79,53 @@ def read_source_config(
         ConfigError: the file cannot be read, or lacks the classes, the range or the features.
     """
     document = read_document(path, overrides)
-    config = _plain(document.root)
-    where = Location(path, 1, 1)
-    data = _section(config, "DATA_CONFIG", where)
-    encoding = _section(data, "POINT_FEATURE_ENCODING", where)
-    bounds = data.get("POINT_CLOUD_RANGE")
-    if not isinstance(bounds, list) or len(bounds) != 6:
-        raise ConfigError(
-            "expected [x_min, y_min, z_min, x_max, y_max, z_max]",
-            location=where,
-            key="DATA_CONFIG.POINT_CLOUD_RANGE",
-        )
-    names = config.get("CLASS_NAMES")
-    if not isinstance(names, list) or not names:
-        raise ConfigError("expected a list of class names", location=where, key="CLASS_NAMES")
-    low_x, low_y, low_z, high_x, high_y, high_z = map(float, bounds)
-    velocity = data.get("PRED_VELOCITY", False) or data.get("TRAIN_WITH_SPEED", False)
+    root = document.root
+    data = checked(_Data, root, ("DATA_CONFIG",))
+    has_velocity = data.pred_velocity or data.train_with_speed
     return SourceSettings(
         path=path,
         document=document,
-        class_names=tuple(map(str, names)),
-        point_features=tuple(map(str, encoding.get("used_feature_list", ()))),
-        point_cloud_range=(low_x, low_y, low_z, high_x, high_y, high_z),
-        box_size=7 + (_VELOCITY_COLUMNS if velocity else 0),
-        optimization=_optimization(path, document, overrides),
-        **_processed(data.get("DATA_PROCESSOR") or [], bounds, split),
+        class_names=checked(ClassNames, root, ()).class_names,
+        point_features=data.point_feature_encoding.used_feature_list,
+        point_cloud_range=data.point_cloud_range,
+        box_size=7 + (_VELOCITY_COLUMNS if has_velocity else 0),
+        optimization=_optimization(document),
+        **_processed(data, root, split),
     )
 
 
-def _optimization(path: Path, document: Document, overrides: Sequence[str]) -> OptimizationSettings:
+class _Counts(LowerCaseSettings):
+    """How many of something a sample keeps in training and in evaluation; -1 for all."""
+
+    train: WholeInt
+    test: WholeInt | None = None
+
+
+_Kept = Annotated[_Counts | None, BeforeValidator(for_both)]
+
+
+class _Processor(Settings):
+    name: Any = None
+    voxel_size: Lengths | None = None
+    max_points_per_voxel: WholeInt | None = None
+    max_number_of_voxels: _Kept = None
+    num_points: _Kept = None
+    downsample_factor: PositiveInt | None = None
+
+
+class _Data(PointSection):
+    data_processor: tuple[_Processor, ...] | None = None
+    pred_velocity: Any = False
+    train_with_speed: Any = False
+
+
+def _optimization(document: Document) -> OptimizationSettings:
     """OPTIMIZATION as bevdiag's own; an optimizer under another spelling is the nearest one."""
-    written = document.get("OPTIMIZATION.OPTIMIZER")
-    meant = _nearest_optimizer(written) if isinstance(written, str) else written
-    if meant != written:
-        document = read_document(path, (*overrides, f"OPTIMIZATION.OPTIMIZER={meant}"))
-    return checked(OptimizationSettings, document.root, ("OPTIMIZATION",))
+    key = ("OPTIMIZATION", "OPTIMIZER")
+    written = document.get(tree.dotted(key))
+    if isinstance(written, str):
+        document = document.edited({key: _nearest_optimizer(written)})
+    return checked(OptimizationSettings, document.root, key[:1])
 
 
 def _nearest_optimizer(written: str) -> str:
@@ -123,33 +142,31 @@ def _nearest_optimizer(written: str) -> str:
     return next((name for name in ("adam", "sgd") if name in lowered), "adamw")
 
 
-def _processed(processors: list[Any], bounds: list[float], split: str) -> dict[str, Any]:
+def _processed(data: _Data, root: tree.Section, split: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for entry in processors:
-        name = entry.get("NAME")
-        if entry.get("VOXEL_SIZE") and "voxel_size" not in found:
-            size = [float(value) for value in entry["VOXEL_SIZE"]]
-            extent = np.asarray(bounds[3:], np.float32) - np.asarray(bounds[:3], np.float32)
-            found["voxel_size"] = tuple(size)
-            found["grid_size"] = tuple(int(n) for n in np.round(extent / np.asarray(size)))
-            if all(key in entry for key in _PADDED):
-                most = entry["MAX_NUMBER_OF_VOXELS"]
-                points = int(entry["MAX_POINTS_PER_VOXEL"])
-                found["max_points"] = points if points > 0 else None
-                found["max_voxels"] = int(most[split] if isinstance(most, dict) else most)
-        if name == "sample_points":
-            count = entry["NUM_POINTS"]
-            found["num_sampled_points"] = int(count[split] if isinstance(count, dict) else count)
-        if name == "downsample_depth_map":
-            found["depth_downsample_factor"] = int(entry["DOWNSAMPLE_FACTOR"])
+    for number, entry in enumerate(data.data_processor or ()):
+        path = ("DATA_CONFIG", "DATA_PROCESSOR", str(number))
+        if entry.voxel_size is not None and "voxel_size" not in found:
+            bounds, most = data.point_cloud_range, entry.max_points_per_voxel
+            found["voxel_size"] = entry.voxel_size
+            found["grid_size"] = checked_grid(bounds, entry.voxel_size, root, path)
+            if most is not None and entry.max_number_of_voxels is not None:
+                found["max_points"] = most if most > 0 else None
+                key = (*path, "MAX_NUMBER_OF_VOXELS", split)
+                found["max_voxels"] = _count(entry.max_number_of_voxels, root, key)
+        if entry.name == "sample_points" and entry.num_points is not None:
+            key = (*path, "NUM_POINTS", split)
+            found["num_sampled_points"] = _count(entry.num_points, root, key)
+        if entry.name == "downsample_depth_map":
+            found["depth_downsample_factor"] = entry.downsample_factor
     return found
 
 
-def _section(config: dict[str, Any], key: str, where: Location) -> dict[str, Any]:
-    section = config.get(key)
-    if not isinstance(section, dict):
-        raise ConfigError("expected a mapping, found nothing of the kind", location=where, key=key)
-    return section
+def _count(counts: _Counts, root: tree.Section, key: tree.Path) -> int:
+    count: int | None = getattr(counts, key[-1])
+    if count is None:
+        raise tree.error_at(root, key, "is missing: expected a whole number")
+    return count
 
 
 def _plain(node: tree.Node) -> Any:

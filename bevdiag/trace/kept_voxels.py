@@ -41,7 +41,14 @@ from bevdiag.config.backbone_settings import (
 from bevdiag.config.model_settings import DataSettings
 from bevdiag.errors import InputError, NoVerdictError
 from bevdiag.models.backbones_3d.focal_assumption import decision_for_count, most_growth
-from bevdiag.models.backbones_3d.focal_growth import OFFSETS, Coords, FocalDecision, count, grow
+from bevdiag.models.backbones_3d.focal_growth import (
+    OFFSETS,
+    Coords,
+    FocalDecision,
+    count,
+    first_of_each_sample,
+    grow,
+)
 from bevdiag.models.backbones_3d.focal_sampling import Scores, ScoreSampler, decided
 from bevdiag.models.backbones_3d.voxel_growth import VoxelGrowth
 from bevdiag.models.builder import OneStageDetector, build_detector
@@ -400,12 +407,7 @@ def _decide(
         return most_growth(coords, shape, share)
     rng = np.random.default_rng(_COIN_SEED)
     rank = rng.random(len(coords))
-    fore = rank < 0.5
-    if share is not None:
-        fore[:] = False
-        for sample in np.unique(coords[:, 0]):
-            rows = np.flatnonzero(coords[:, 0] == sample)
-            fore[rows[np.argsort(rank[rows])[: int(len(rows) * share)]]] = True
+    fore = rank < 0.5 if share is None else first_of_each_sample(coords, rank, share)
     size = (len(coords), len(OFFSETS))
     is_on = np.zeros(size, bool) if scenario is Scenario.LOW else rng.random(size) < 0.5
     return FocalDecision(fore, is_on)

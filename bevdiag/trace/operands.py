@@ -92,6 +92,8 @@ class StorageNotes(Generic[Note]):
 
     def of(self, tensor: torch.Tensor) -> Note | None:
         """Return the note on the tensor, None without one."""
+        if tensor.layout is not torch.strided:
+            return None  # it has no memory of its own
         return self._notes.get(tensor.untyped_storage()._cdata)
 
     def keep(self, tensor: torch.Tensor, note: Note) -> None:

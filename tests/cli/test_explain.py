@@ -55,8 +55,8 @@ def test_stdin_and_json(
         ([MESSAGE, "--log", "-"], "give either the message or --log FILE"),
         (["--log", "nowhere.log"], "nowhere.log cannot be read"),
         (["all is well"], "no message of a failure"),
-        ([MESSAGE, "--gpu", "t4"], "--gpu: says how the step of a config is predicted"),
-        ([MESSAGE, "--set", "A.B=1"], "--set: says how the step of a config is predicted"),
+        ([MESSAGE, "--gpu", "t4"], "--gpu: says which step the text is held against"),
+        ([MESSAGE, "--set", "A.B=1"], "--set: says which step the text is held against"),
     ],
 )
 def test_bad_usage_is_one_sentence(

@@ -120,3 +120,9 @@ def test_real_messages_of_a_gpu_are_explained() -> None:
         )
         assert found.candidates[0].module == row["module"]
         assert found.candidates[0].phase == row["phase"]
+
+
+def test_a_message_of_the_allocator_without_a_figure_is_about_the_step(small: Any) -> None:
+    text = "CUDA error: out of memory (malloc at /x/c10/cuda/CUDACachingAllocator.cpp:9)"
+    (note,) = _explain(text, small.config).notes
+    assert "has no figure" in note

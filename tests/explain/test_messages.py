@@ -159,6 +159,11 @@ def test_the_asynchronous_allocators_message() -> None:
             kinds()["shared_memory"],
             None,
         ),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: '/dev/shm/scene_7.npy'",
+            kinds()["shared_memory"],
+            None,
+        ),
         ("cuda execution failed with error 2", kinds()["spconv"], None),
         ("N > 0 assert faild. blocks must be positive, but got N= 0", kinds()["no_voxel"], None),
         ("epoch 1\nKilled", kinds()["killed"], None),

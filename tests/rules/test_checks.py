@@ -63,3 +63,16 @@ def test_what_stops_nothing_is_found_though_the_step_ran(name: str) -> None:
     document = read_document(path)
     codes = [f.code for f in source_findings(document, None, ran=True)]
     assert path.parent.name in codes
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "MODEL.VTRANSFORM.XBOUND.0=.nan",
+        "MODEL.VTRANSFORM.YBOUND.2=.inf",
+        "DATA_CONFIG.POINT_CLOUD_RANGE.3=.inf",
+    ],
+)
+def test_a_length_that_is_none_is_no_traceback(override: str) -> None:
+    config = CONFIG.parents[1] / "BEV110" / "bad.yaml"
+    check_config(config, read_document(config, (override,)))

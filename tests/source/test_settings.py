@@ -71,3 +71,32 @@ def test_a_grid_without_hard_voxels_and_boxes_with_a_velocity(tmp_path: Path) ->
 def test_what_is_missing_is_named(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         read_source_config(read(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("POINT_CLOUD_RANGE", "[a, b, c, d, e, f]", "expected a number, found the text 'a'"),
+        ("POINT_CLOUD_RANGE", "[0, 0, 0, 0, 0, 0]", "x starts at 0 and ends at 0"),
+        ("POINT_FEATURE_ENCODING.used_feature_list", "4", "expected a list of texts, found 4"),
+        ("POINT_FEATURE_ENCODING.used_feature_list", "[x]", "a list of texts, at least 3"),
+        ("DATA_PROCESSOR", "[1]", "expected a mapping of keys to values, found 1"),
+        ("DATA_PROCESSOR", "some", "expected a list of mappings, found the text 'some'"),
+        ("DATA_PROCESSOR.0.VOXEL_SIZE", "[0, 1, 1]", "expected at least 1 and fewer"),
+        ("DATA_PROCESSOR.0.VOXEL_SIZE", "[1, 1]", "expected a list of 3 numbers"),
+        ("DATA_PROCESSOR.0.VOXEL_SIZE", "x", "expected a list of 3 numbers, found the text 'x'"),
+        ("DATA_PROCESSOR.0.MAX_NUMBER_OF_VOXELS", "lots", "expected a mapping of keys"),
+        ("DATA_PROCESSOR.0.MAX_NUMBER_OF_VOXELS", "{}", "train: is missing: expected a whole"),
+        ("DATA_PROCESSOR.0.MAX_NUMBER_OF_VOXELS", "{train: 9}", "test: is missing: expected a wh"),
+    ],
+)
+def test_what_makes_no_sense_is_placed(key: str, value: str, said: str, tmp_path: Path) -> None:
+    processor = """
+  DATA_PROCESSOR:
+    - {NAME: voxels, VOXEL_SIZE: [1, 1, 4], MAX_POINTS_PER_VOXEL: 5, MAX_NUMBER_OF_VOXELS: 9}
+"""
+    file = read(tmp_path, HEAD + DATA + processor)
+    with pytest.raises(ConfigError) as raised:
+        read_source_config(file, (f"DATA_CONFIG.{key}={value}",), split="test")
+    assert said in str(raised.value)
+    assert "--set:1" in str(raised.value)

@@ -11,6 +11,7 @@ from bevdiag.models.backbones_3d.focal_growth import (
     FocalDecision,
     Mask,
     count,
+    first_of_each_sample,
     neighbour_cells,
     opening,
     spawned_cells,
@@ -130,9 +131,4 @@ def most_growth(
         return FocalDecision(fore, every_neighbour)
     opened, _ = spawned_cells(coords, fore, shape)
     cells = np.bincount(opened // len(OFFSETS), minlength=len(coords))
-    fore[:] = False
-    for sample in np.unique(coords[:, 0]):
-        rows = np.flatnonzero(coords[:, 0] == sample)
-        best = np.argsort(-cells[rows], kind="stable")
-        fore[rows[best[: int(len(rows) * top_share)]]] = True
-    return FocalDecision(fore, every_neighbour)
+    return FocalDecision(first_of_each_sample(coords, -cells, top_share), every_neighbour)

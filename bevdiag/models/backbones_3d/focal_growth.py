@@ -13,6 +13,7 @@ known, the rest is integer work that this module repeats exactly, oddities inclu
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,6 +169,16 @@ def neighbour_cells(
     return flat[inside], cells[inside]
 
 
+def first_of_each_sample(coords: Coords, rank: NDArray[Any], share: float) -> Mask:
+    """Mask [N] of the share of each sample's voxels that is lowest in `rank`, ties in order."""
+    chosen = np.zeros(len(coords), bool)
+    for sample in np.unique(coords[:, 0]):
+        rows = np.flatnonzero(coords[:, 0] == sample)
+        order = np.argsort(rank[rows], kind="stable")
+        chosen[rows[order[: int(len(rows) * share)]]] = True
+    return chosen
+
+
 def _rows_of(decision: FocalDecision, rows: NDArray[np.int64]) -> FocalDecision:
     return FocalDecision(decision.fore_mask[rows], decision.kernel_mask[rows])
 
@@ -218,7 +229,11 @@ def _run_ends(
 ) -> NDArray[np.int64]:
     z, y, x = zyx.T.astype(np.float32)
     seen = z * np.float32(max_y) * np.float32(max_x) + y * np.float32(max_x) + x
-    order = np.argsort(seen, kind="stable")
+    return _ends_of_runs(key, np.argsort(seen, kind="stable"), keep_first=keep_first)
+
+
+def _ends_of_runs(key: Keys, order: NDArray[np.int64], *, keep_first: bool) -> NDArray[np.int64]:
+    """Return the first (or last) entry of `order` in each run of equal keys."""
     changes = key[order][1:] != key[order][:-1]
     is_end = np.append(True, changes) if keep_first else np.append(changes, True)
     ends: NDArray[np.int64] = order[is_end]
@@ -231,7 +246,8 @@ def _representatives(key: Keys, *, keep_first: bool) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
     low, high = int(key.min()), int(key.max())
     if high - low >= _LARGEST_TABLE:
-        return _representatives_by_sorting(key, keep_first=keep_first)
+        order = np.argsort(key, kind="stable")
+        return np.sort(_ends_of_runs(key, order, keep_first=keep_first))
     place = key - low
     position = np.arange(len(key), dtype=np.int32)
     # Only slots that are written are read again, so the table needs no initial value. NumPy's
@@ -242,10 +258,3 @@ def _representatives(key: Keys, *, keep_first: bool) -> NDArray[np.int64]:
     else:
         table[place] = position
     return np.flatnonzero(table[place] == position)
-
-
-def _representatives_by_sorting(key: Keys, *, keep_first: bool) -> NDArray[np.int64]:
-    order = np.argsort(key, kind="stable")
-    changes = key[order][1:] != key[order][:-1]
-    is_end = np.append(True, changes) if keep_first else np.append(changes, True)
-    return np.sort(order[is_end])

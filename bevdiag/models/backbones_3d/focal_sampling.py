@@ -14,7 +14,7 @@ from torch import Tensor
 from bevdiag.config.backbone_settings import FocalEncoderSettings, SdaVfeSettings
 from bevdiag.config.model_settings import DataSettings
 from bevdiag.models.backbones_3d.focal_dsvt import FocalSparseEncoder
-from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision
+from bevdiag.models.backbones_3d.focal_growth import Coords, FocalDecision, first_of_each_sample
 from bevdiag.models.vfe.sda_vfe import PackedVoxels, SdaVfe, packed_voxel_features
 
 Scores = NDArray[np.float32]
@@ -98,9 +98,4 @@ def decided(scores: Scores, coords: Coords, *, threshold: float, topk: bool) -> 
     importance, kernel_mask = scores[:, -1], scores[:, :-1] >= limit
     if not topk:
         return FocalDecision(importance > limit, kernel_mask)
-    fore = np.zeros(len(scores), bool)
-    for sample in np.unique(coords[:, 0]):
-        rows = np.flatnonzero(coords[:, 0] == sample)
-        best = np.argsort(-importance[rows], kind="stable")
-        fore[rows[best[: int(len(rows) * threshold)]]] = True
-    return FocalDecision(fore, kernel_mask)
+    return FocalDecision(first_of_each_sample(coords, -importance, threshold), kernel_mask)

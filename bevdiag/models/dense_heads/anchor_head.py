@@ -37,9 +37,7 @@ class AnchorHead(DenseHead):
         super().__init__()
         self.settings = settings
         self.num_classes = len(class_names)
-        targets = settings.target_assigner_config
-        coder = targets.box_coder_config
-        self.num_codes = coder.num_codes
+        self.num_codes = settings.target_assigner_config.box_coder_config.num_codes
         host_anchors = [
             make_anchors(entry, data, self.num_codes) for entry in settings.anchor_generator_config
         ]
@@ -48,14 +46,7 @@ class AnchorHead(DenseHead):
             self.register_buffer(f"anchors_{number}", on_device, persistent=False)
         weights = torch.tensor(settings.loss_config.loss_weights.code_weights)
         self.register_buffer("code_weights", weights, persistent=False)
-        self.assigner = AnchorAssigner(
-            settings.anchor_generator_config,
-            host_anchors,
-            class_names,
-            num_codes=self.num_codes,
-            by_sincos=coder.encode_angle_by_sincos,
-            norm_by_num_examples=targets.norm_by_num_examples,
-        )
+        self.assigner = AnchorAssigner(settings, host_anchors, class_names)
         count = settings.num_anchors
         self.conv_cls = nn.Conv2d(in_channels, count * self.num_classes, 1)
         self.conv_box = nn.Conv2d(in_channels, count * self.num_codes, 1)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bevdiag.config.head_settings import AnchorClassSettings
+from bevdiag.config.head_settings import AnchorClassSettings, AnchorHeadSettings
 from bevdiag.config.model_settings import DataSettings
 from bevdiag.models.sized_ops import nonzero
 
@@ -122,30 +122,24 @@ class AnchorAssigner:
     """Assigns boxes to the anchors of each class.
 
     Args:
-        classes: the anchors' settings.
-        host_anchors: theirs, float32 [1, H, W, sizes, rotations, codes].
+        settings: the head's.
+        host_anchors: each class's, float32 [1, H, W, sizes, rotations, codes].
         class_names: CLASS_NAMES.
-        num_codes: codes of a box.
-        by_sincos: whether a code's angle is a sine and a cosine.
-        norm_by_num_examples: whether weights are divided by the number of examples.
     """
 
     def __init__(
         self,
-        classes: tuple[AnchorClassSettings, ...],
+        settings: AnchorHeadSettings,
         host_anchors: list[Tensor],
         class_names: tuple[str, ...],
-        *,
-        num_codes: int,
-        by_sincos: bool,
-        norm_by_num_examples: bool,
     ) -> None:
-        self._classes = classes
-        self._sides = [sides_of(anchors.view(-1, num_codes)) for anchors in host_anchors]
+        targets = settings.target_assigner_config
+        self._classes = settings.anchor_generator_config
         self._class_names = np.array(class_names)
-        self._num_codes = num_codes
-        self._by_sincos = by_sincos
-        self._norm_by_num_examples = norm_by_num_examples
+        self._num_codes = targets.box_coder_config.num_codes
+        self._by_sincos = targets.box_coder_config.encode_angle_by_sincos
+        self._norm_by_num_examples = targets.norm_by_num_examples
+        self._sides = [sides_of(anchors.view(-1, self._num_codes)) for anchors in host_anchors]
         self._counts: dict[tuple[int, bytes], MatchCounts] = {}
 
     def assign(self, anchors: list[Tensor], gt_boxes: Tensor, host_boxes: Floats) -> AnchorTargets:

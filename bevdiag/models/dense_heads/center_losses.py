@@ -162,16 +162,14 @@ def gaussian_radius(height: float, width: float, overlap: float) -> float:
 
 def draw_gaussian(heatmap: Floats, x: int, y: int, radius: int) -> None:
     """Raise the map [H, W] to a Gaussian around x, y; its deviation is a sixth of its width."""
-    width = 2 * radius + 1
-    sigma = width / 6
-    ramp = np.arange(-radius, radius + 1)
-    gaussian = np.exp(-(ramp[:, None] ** 2 + ramp**2) / (2 * sigma * sigma))
-    gaussian[gaussian < np.finfo(gaussian.dtype).eps] = 0
+    sigma = (2 * radius + 1) / 6
     left, right = min(x, radius), min(heatmap.shape[1] - x, radius + 1)
     top, bottom = min(y, radius), min(heatmap.shape[0] - y, radius + 1)
+    rows, columns = np.arange(-top, bottom), np.arange(-left, right)
+    gaussian = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * sigma * sigma))
+    gaussian[gaussian < np.finfo(gaussian.dtype).eps] = 0
     patch = heatmap[y - top : y + bottom, x - left : x + right]
-    part = gaussian[radius - top : radius + bottom, radius - left : radius + right]
-    np.maximum(patch, part.astype(np.float32), out=patch)
+    np.maximum(patch, gaussian.astype(np.float32), out=patch)
 
 
 def decode_boxes(predicted: dict[str, Tensor], grid: BevGrid) -> Tensor:

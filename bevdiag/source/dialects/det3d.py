@@ -1,5 +1,6 @@
 """det3d's conventions: Python configs, a pipeline that voxelizes, `return_loss=True`, one cycle."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -36,6 +37,10 @@ _PACKAGE = "det3d"
 _BATCH = "example"
 _LOADED = "LoadPointCloud"
 """What the transforms are called that read the data set's files."""
+_COORDINATES = 3
+_SAMPLER = "build_dbsampler"
+_WITHOUT_SPEEDS = "kitti"
+"""The data set whose labels have no speeds; what every other's class leaves out are zeros."""
 _PASTES = ("GT-AUG", "it pastes objects of a database that is part of the data set")
 
 
@@ -61,10 +66,13 @@ class Det3dSupply(PipelineSupply):
             if step.get("cfg"):
                 if step["cfg"].get("db_sampler"):
                     self.leave_out(*_PASTES)
-                    step["cfg"]["db_sampler"] = None
                 step["cfg"].update(at_rest(step["cfg"]))
             steps.append(step)
-        run = required(f"{_PACKAGE}.datasets.pipelines").Compose(steps)
+        pipelines = required(f"{_PACKAGE}.datasets.pipelines")
+        for module in [module for name, module in sys.modules.items() if name.startswith(_PACKAGE)]:
+            if hasattr(module, _SAMPLER):
+                setattr(module, _SAMPLER, lambda *_, **__: None)
+        run = pipelines.Compose(steps)
         samples = [run(*self._loaded(index, dataset))[0] for index in range(self.scene.batch_size)]
         return {_BATCH: required(f"{_PACKAGE}.torchie.parallel").collate_kitti(samples)}
 
@@ -76,7 +84,9 @@ class Det3dSupply(PipelineSupply):
         labelled = np.asarray(self.scene.gt_boxes[index], np.float32)
         labelled = labelled[labelled[:, -1] > 0]
         x, y, z, length, width, height, heading, *speed, kind = labelled.T
-        speeds = speed[:2] if speed else [np.zeros_like(x)] * 2
+        speeds = speed[:2] or [np.zeros_like(x)] * 2
+        if str(dataset["type"]).lower().startswith(_WITHOUT_SPEEDS):
+            speeds = []
         boxes = np.stack((x, y, z, width, length, height, *speeds, -heading - np.pi / 2), axis=1)
         names = np.array(_class_names(self.config, dataset))
         info = {"token": str(index)}
@@ -179,10 +189,13 @@ class Det3d(PythonConfig):
         settings, schedule = config.get("optimizer"), config.get("lr_config") or {}
         if not settings:
             return None
-        is_cycle = schedule.get("type") == "one_cycle"
-        build = train.build_one_cycle_optimizer if is_cycle else train.build_optimizer
-        made = build(model, settings)
-        optimizer: torch.optim.Optimizer = made.opt if is_cycle else made
+        optimizer: torch.optim.Optimizer
+        if "TYPE" in settings:  # as it was before the schedule named it
+            optimizer = train.build_fastai_optimizer(settings, model).opt
+        elif schedule.get("type") == "one_cycle":
+            optimizer = train.build_one_cycle_optimizer(model, settings).opt
+        else:
+            optimizer = train.build_optimizer(model, settings)
         self.keep_gradients(model, optimizer)
         return optimizer
 
@@ -221,8 +234,12 @@ def _reader(model: Any) -> Any:
 
 
 def _num_features(config: Mapping[str, Any]) -> int:
-    """Columns of a point, as the model's reader expects them."""
-    return int(_reader(config["model"]).get("num_input_features") or len(COLUMNS) - 1)
+    """Columns of a point, as the model's reader expects them.
+
+    Fewer than there are coordinates are what a point has beside these.
+    """
+    count = int(_reader(config["model"]).get("num_input_features") or len(COLUMNS) - 1)
+    return count if count >= _COORDINATES else count + _COORDINATES
 
 
 def _frames(config: Mapping[str, Any], dataset: Any) -> int:

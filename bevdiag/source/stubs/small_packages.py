@@ -28,7 +28,7 @@ class EasyDict(dict[str, Any]):
         self.update(source or {}, **kwargs)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        super().__setitem__(key, _attributed(value))
+        super().__setitem__(key, self._attributed(value))
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -48,13 +48,38 @@ class EasyDict(dict[str, Any]):
     def __reduce__(self) -> Any:
         return EasyDict, (dict(self),)
 
+    @classmethod
+    def _attributed(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not isinstance(value, EasyDict):
+            return cls(value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(cls._attributed(item) for item in value)
+        return value
 
-def _attributed(value: Any) -> Any:
-    if isinstance(value, dict) and not isinstance(value, EasyDict):
-        return EasyDict(value)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_attributed(item) for item in value)
-    return value
+
+class GrowingDict(EasyDict):
+    """The same, but what is not there is an empty one, entered once something is put into it."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        around, name = self.__dict__.pop("_place", (None, ""))
+        if around is not None:
+            around[name] = self
+
+    __setattr__ = __setitem__
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __reduce__(self) -> Any:
+        return type(self), (dict(self),)
+
+    def __missing__(self, name: str) -> Any:
+        made = type(self)()
+        made.__dict__["_place"] = (self, name)
+        return made
 
 
 def _decorator(*args: Any, **_: Any) -> Any:
@@ -242,6 +267,7 @@ def _progress(iterable: Iterable[Any] = (), *_: Any, **__: Any) -> Iterable[Any]
 _TIMM = {"DropPath": DropPath, "trunc_normal_": nn.init.trunc_normal_, "to_2tuple": _pair}
 """The layers that most code takes from it."""
 _MEMBERS: dict[str, dict[str, Any]] = {
+    "addict": {"Dict": GrowingDict},
     "causal_conv1d": {"causal_conv1d_fn": causal_conv1d_fn},
     "easydict": {"EasyDict": EasyDict},
     "einops": {"rearrange": rearrange, "repeat": repeat, "einsum": einsum},
@@ -256,6 +282,13 @@ _MEMBERS: dict[str, dict[str, Any]] = {
     "pytorch3d.loss": {"chamfer_distance": chamfer_distance},
     "scipy": {},
     "scipy.optimize": {"linear_sum_assignment": linear_sum_assignment},
+    "six": {
+        **{"string_types": (str,), "integer_types": (int,), "class_types": (type,)},
+        **{"text_type": str, "binary_type": bytes, "PY2": False, "PY3": True},
+        "iteritems": lambda mapping: iter(mapping.items()),
+        "itervalues": lambda mapping: iter(mapping.values()),
+    },
+    "six.moves": {"map": map, "range": range, "xrange": range, "zip": zip},
     "timm": {},
     "timm.layers": _TIMM,
     "timm.models": {},

@@ -15,6 +15,7 @@ from bevdiag.source.failures import Remedy, stopped
 from bevdiag.source.state import current, note
 from bevdiag.source.stubs.inert import InertModule, filled, package
 from bevdiag.sparse import constants, stub
+from bevdiag.sparse.conv import expand_nd
 from bevdiag.sparse.tensor import ConvAlgo
 from bevdiag.sparse.tensor import SparseConvTensor as _SparseConvTensor
 from bevdiag.trace.assumed_values import AssumedValues
@@ -159,7 +160,11 @@ def spconv_modules(
         {
             "spconv.core": {"ConvAlgo": ConvAlgo, "AlgoHint": None},
             "spconv.pytorch": names,
-            "spconv.pytorch.core": {"SparseConvTensor": sparse_tensor, "scatter_nd": _scatter_nd},
+            "spconv.pytorch.core": {
+                "SparseConvTensor": sparse_tensor,
+                "expand_nd": expand_nd,
+                "scatter_nd": _scatter_nd,
+            },
             "spconv.pytorch.utils": {
                 "PointToVoxel": HostVoxelizer,
                 "gather_features_by_pc_voxel_id": None,

@@ -113,10 +113,10 @@ def unknown_op(module: str, function: Function) -> Callable[..., Any]:
                 f"{named} is a compiled operation that bevdiag does not know: what it allocates "
                 "was read from its C++"
             )
-        if any(tensor.is_meta for tensor in tensors):
-            # One value throughout is what a wrapper fills an output with before the call.
-            lose_values(tensor for tensor in tensors if _is_uniform(tensor))
-        if not all(tensor.is_meta for tensor in tensors):
+        of_features = any(tensor.is_meta for tensor in tensors)
+        # One value throughout is what a wrapper fills an output with before the call.
+        lose_values(tensor for tensor in tensors if _is_uniform(tensor))
+        if not (of_features and all(tensor.is_meta for tensor in tensors)):
             trace.values.leave_open(
                 f"{named}: what it writes is not known, so counts that depend on it are not"
             )

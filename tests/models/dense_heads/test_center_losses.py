@@ -56,6 +56,12 @@ def test_gaussians_that_overlap_keep_the_higher_value():
     assert (heatmap >= before).all()
 
 
+def test_a_gaussian_wider_than_the_map_takes_no_more_than_it():
+    heatmap = np.zeros((9, 9), np.float32)
+    draw_gaussian(heatmap, 4, 4, 10**7)
+    assert (heatmap > 0.99).all()
+
+
 def test_the_radius_grows_with_the_box_and_falls_with_the_overlap():
     assert gaussian_radius(8, 4, 0.1) > gaussian_radius(4, 2, 0.1)
     assert gaussian_radius(8, 4, 0.1) > gaussian_radius(8, 4, 0.5) > 0

@@ -4,9 +4,11 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from bevdiag.config.model_settings import OptimizationSettings
 from bevdiag.errors import InputError, NoVerdictError
@@ -16,7 +18,7 @@ from bevdiag.prediction.options import InspectOptions
 from bevdiag.prediction.repository import Repository
 from bevdiag.prediction.step_source import Recorded
 from bevdiag.scenes.scenario import Scenario
-from bevdiag.source.dialects import dialect_of
+from bevdiag.source.dialects import det3d, dialect_of
 from bevdiag.source.dialects.det3d import Det3d
 from bevdiag.source.saved_batch import SavedBatch
 from bevdiag.source.stubs.small_packages import EasyDict
@@ -62,8 +64,8 @@ def test_a_config_says_what_its_scene_and_step_are(source: Repository) -> None:
     assert settings.point_cloud_range == (-8, -8, -3, 8, 8, 1)
     assert settings.grid_size == (16, 16, 1)
     assert (settings.max_points, settings.max_voxels) == (4, 200)
-    assert source.scene_settings.frames == 2
-    assert source.scene_settings.dataset == "NuScenesDataset"
+    assert source.scene_settings.frame.frames == 2
+    assert source.scene_settings.frame.dataset == "NuScenesDataset"
     assert settings.half_precision is None
 
 
@@ -91,6 +93,27 @@ def test_the_step_ends_with_the_optimizer_of_the_schedule(recorded: Recorded) ->
     ]
     assert sum(event.nbytes for event in states if len(event.shape)) >= 2 * 121 * 4
     assert trace.params_not_optimized == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "schedule", "build"),
+    [
+        ({"TYPE": "adam", "VALUE": {}}, "one_cycle", "build_fastai_optimizer"),
+        ({"type": "adam", "wd": 0.01}, "one_cycle", "build_one_cycle_optimizer"),
+        ({"type": "SGD", "lr": 0.1}, "step", "build_optimizer"),
+    ],
+)
+def test_the_optimizer_is_what_the_trainer_of_the_time_builds(
+    settings: dict[str, Any], schedule: str, build: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = torch.nn.Linear(1, 1)
+    made = torch.optim.SGD(model.parameters(), lr=0.1)
+    built = made if build == "build_optimizer" else SimpleNamespace(opt=made)
+    train = SimpleNamespace(**{build: lambda *_: built})
+    monkeypatch.setattr(det3d, "required", lambda _: train)
+    dialect = Det3d(ROOT, CONFIG, ())
+    dialect._config = EasyDict({"optimizer": settings, "lr_config": {"type": schedule}})
+    assert dialect.optimizer(model) is made
 
 
 def test_gradients_stay_until_the_next_forward_pass_is_over(recorded: Recorded) -> None:
@@ -162,10 +185,13 @@ def test_voxels_of_the_reader_have_its_range(config: EasyDict) -> None:
     reader = {"pc_range": [-4, -4, -1, 4, 4, 1], "voxel_size": [1, 1, 2], "num_input_features": 3}
     model = {"type": "TwoStage", "first_stage_cfg": {"reader": reader}}
     train = {"type": "WaymoDataset", "pipeline": []}
-    said = _described({**config, "model": model, "data": {"train": train}})
+    both = {**config, "model": model, "data": {"train": train}}
+    said = _described(both)
     assert (said["range"], said["voxel_size"]) == ([-4, -4, -1, 4, 4, 1], [1, 1, 2])
     assert (said["max_points"], said["max_voxels"]) == (-1, -1)
     assert said["features"] == ["x", "y", "z"]
+    reader["num_input_features"] = 2  # what a point has beside its coordinates
+    assert len(_described(both)["features"]) == 5
     with pytest.raises(NoVerdictError, match="there is no range of points"):
         _described({**config, "model": {"type": "Toy"}, "data": {"train": train}})
 

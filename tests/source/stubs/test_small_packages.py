@@ -34,6 +34,37 @@ def test_easydict_has_attributes_at_every_depth() -> None:
         assert isinstance(copied.MODEL.HEADS[0], EasyDict)
 
 
+def test_addict_s_dict_grows_where_something_is_put_into_it() -> None:
+    grown = modules_of("addict")["addict"].Dict(model={"heads": [{"type": "a"}]})
+    assert grown.model.heads[0].type == "a"
+    assert not grown.train.hooks
+    assert "train" not in grown
+    grown.train.optimizer.lr = 0.1
+    assert grown == {"model": {"heads": [{"type": "a"}]}, "train": {"optimizer": {"lr": 0.1}}}
+    assert copy.deepcopy(grown).train.optimizer.lr == 0.1
+
+    class Strict(type(grown)):  # type: ignore[misc]
+        def __missing__(self, name: str) -> None:
+            raise KeyError(name)
+
+        def __getattr__(self, name: str) -> object:
+            try:
+                return super().__getattr__(name)
+            except KeyError:
+                raise AttributeError(name) from None
+
+    assert not hasattr(Strict(a=1), "b")
+    assert Strict(a={"b": 2}).a.b == 2
+
+
+def test_six_has_the_types_that_code_of_two_pythons_asks_for() -> None:
+    six = modules_of("six")["six"]
+    assert isinstance("a", six.string_types)
+    assert not isinstance(1, six.string_types)
+    assert list(six.iteritems({"a": 1})) == [("a", 1)]
+    assert list(six.moves.range(2)) == [0, 1]
+
+
 def test_spconv_has_the_modules_that_detectors_import() -> None:
     modules = spconv_modules()
     assert float(modules["spconv"].__version__[2:]) >= 2.2
@@ -41,6 +72,7 @@ def test_spconv_has_the_modules_that_detectors_import() -> None:
     pytorch = modules["spconv.pytorch"]
     assert pytorch.conv.SparseConvolution is not None
     assert issubclass(pytorch.SubMConv3d, pytorch.modules.SparseModule)
+    assert pytorch.core.expand_nd(3, 2) == [2, 2, 2]
     for name in ("utils", "core", "functional", "conv", "modules", "pool"):
         assert f"spconv.pytorch.{name}" in modules
     assert "cumm.tensorview" in modules

@@ -4,6 +4,7 @@ from collections import Sequence  # noqa: UP035 (what Python before 3.10 had)
 
 import numba
 import numpy as np
+from det3d.builder import build_dbsampler
 
 
 @numba.jit(nopython=True)
@@ -24,12 +25,12 @@ def voxelized(points, bounds, size, most, of_voxel):
 
 class Preprocess:
     def __init__(self, cfg):
-        if cfg.db_sampler is not None:
-            raise FileNotFoundError(cfg.db_sampler.db_info_path)
+        self.db_sampler = build_dbsampler(cfg.db_sampler)
         self.cfg = cfg
 
     def __call__(self, res, info):
         assert res["type"] == "NuScenesDataset"
+        assert not self.db_sampler
         lidar, angle = res["lidar"], np.random.uniform(*self.cfg.global_rot_noise)
         points, scale = lidar["combined"], np.random.uniform(*self.cfg.global_scale_noise)
         turned = points[:, :2] @ [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
