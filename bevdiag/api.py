@@ -30,6 +30,7 @@ _KINDS: tuple[tuple[str, Any, str], ...] = (
     ("batch_size point_columns", int, "a whole number"),
     ("scene source policy", _PATH, "a path"),
     ("batch", (Mapping, *_PATH), "a batch or its file"),
+    ("points overrides", Sequence, "a list"),
 )
 
 
@@ -114,25 +115,14 @@ def predict(
         NoVerdictError: the step asks for something that is not modelled.
         Exception: what a module's or a loss's own code raises comes as it is.
     """
-    _check_kinds(locals())
+    given = dict(locals())
+    _check_kinds(given)
     rehearses = rehearses_if(rehearse)
-    asked_for = {
-        "inputs": inputs,
-        "loss": loss,
-        "batch_size": batch_size,
-        "batch": batch,
-        "points": tuple(points),
-        "point_columns": point_columns,
-        "point_dtype": point_dtype,
-        "scene": scene,
-        "overrides": tuple(overrides),
-        "source": source,
-        "entry": entry,
-        "rehearse": None if rehearses else rehearse,
-    }
+    # Its default is no wish, as None is that of the others.
+    given["rehearse"] = None if rehearses else rehearse
 
     def refuse(what: str, names: str) -> None:
-        named = [name for name in names.split() if asked_for[name] not in (None, ())]
+        named = [name for name in names.split() if _is_given(given[name])]
         if named:
             raise InputError(f"{', '.join(named)}: without effect on {what}, leave it out")
 
@@ -158,7 +148,20 @@ def predict(
             raise InputError(f"point_columns={point_columns!r}: a number from 3 to {MAX_COLUMNS}")
         if points:
             refuse("the scene of point files", "scene")
-    given = _Arguments(
+    asked = InspectOptions(
+        device="meta",
+        points=tuple(os.fspath(name) for name in points or ()),
+        point_columns=point_columns,
+        point_dtype=point_dtype,
+        scene=_name(scene),
+        overrides=tuple(overrides or ()),
+        source=_name(source),
+        batch=batch if isinstance(batch, Mapping) else _name(batch),
+        entry=entry,
+        rehearses=rehearses,
+        blocks=True,
+    )
+    said = _Arguments(
         gpu=gpu,
         budget=f"{budget}B" if isinstance(budget, int) else budget,
         cudnn=cudnn,
@@ -166,21 +169,8 @@ def predict(
         optimizer=optimizer,
         batch_size=None if batch_size is None else str(batch_size),
     )
-    asked = InspectOptions(
-        device="meta",
-        points=tuple(os.fspath(name) for name in points),
-        point_columns=point_columns,
-        point_dtype=point_dtype,
-        scene=None if scene is None else os.fspath(scene),
-        overrides=tuple(overrides),
-        source=None if source is None else os.fspath(source),
-        batch=batch if batch is None or isinstance(batch, Mapping) else os.fspath(batch),
-        entry=entry,
-        rehearses=rehearses,
-        blocks=True,
-    )
     chosen = None if policy is None else Path(policy)
-    (job,) = make_jobs([place], given, asked, chosen, isolated=isolated)
+    (job,) = make_jobs([place], said, asked, chosen, isolated=isolated)
     found: result.Prediction | result.ConfigReport
     if isinstance(model_or_config, nn.Module):
         found = from_source(Module(model_or_config, inputs, loss, job.options))
@@ -202,16 +192,22 @@ def _check_kinds(given: Mapping[str, Any]) -> None:
     for names, kinds, words in _KINDS:
         for name in names.split():
             value = given[name]
-            # A bool is an int, but nobody means one.
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            # A bool is an int, and a text a sequence, but nobody means them so.
+            is_other = isinstance(value, str if kinds is Sequence else bool)
+            if value is not None and (is_other or not isinstance(value, kinds)):
                 raise InputError(f"{name}: expected {words}, not {type(value).__name__}")
-    for name, kinds in (("points", _PATH), ("overrides", str)):
-        items = given[name]
-        if isinstance(items, _PATH) or not isinstance(items, Sequence):
-            raise InputError(f"{name}: expected a list, not {type(items).__name__}")
-        for item in items:
-            if not isinstance(item, kinds):
+    for name in ("points", "overrides"):
+        for item in given[name] or ():
+            if not isinstance(item, _PATH):
                 raise InputError(f"{name}: expected texts or paths, not {type(item).__name__}")
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and not (isinstance(value, tuple | list) and not value)
+
+
+def _name(file: str | os.PathLike[str] | None) -> str | None:
+    return None if file is None else os.fspath(file)
 
 
 class _Arguments(Given):

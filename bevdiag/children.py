@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection, resource_tracker, spawn
 from multiprocessing.reduction import ForkingPickler, recv_handle, send_handle
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,6 +116,24 @@ def _last_line(text: str) -> str:
     return f"; the last it said was: {said[-1][:_LONGEST_LINE]}" if said else ""
 
 
+@contextmanager
+def _without_the_script() -> Iterator[None]:
+    """Inside, a spawned process does not import the script that its parent runs.
+
+    That is the user's: with no guard around what it does, it would do all of it again.
+    """
+    whole = spawn.get_preparation_data
+
+    def without(name: str) -> dict[str, Any]:
+        return {key: at for key, at in whole(name).items() if not key.startswith("init_main")}
+
+    spawn.get_preparation_data = without
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = whole
+
+
 class Child:
     """A process that runs `function(task, tell)` on the tasks that it is given, one by one.
 
@@ -150,7 +168,7 @@ class Child:
         self._process = context.Process(
             target=_serve, args=(function, theirs, self._place, capped, captured)
         )
-        with _same_hashes():
+        with _same_hashes(), _without_the_script():
             self._process.start()
         theirs.close()
         self._end = _end_of(self._process)

@@ -105,6 +105,31 @@ def test_a_death_has_its_cause_and_place(death: Callable[[], object], cause: str
     assert raised.value.exit_code is ExitCode.NO_VERDICT
 
 
+SCRIPT = """
+import operator
+from bevdiag.children import Child
+
+print("once", flush=True)
+with Child(operator.is_, name="it") as child:
+    child.give(1)
+    print(child.receive(60).unwrap())
+"""
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("once\nFalse\n", "")
+
+
 def test_a_child_that_hangs_is_killed() -> None:
     began = time.monotonic()
     with pytest.raises(

@@ -51,7 +51,7 @@ def inspect_command(
     shows_plans = output.format in values.FORMATS or output.page is not None
     if remedies and not shows_plans:
         raise InputError(f"--remedies: {output.format} shows none: see them as text or json")
-    for option, given in (("--full", full), ("--depth", depth)):
+    for option, given in (("--full", full), ("--depth", depth), ("-v", verbose)):
         if given and output.format != "text":
             raise InputError(f"{option}: is of the text; {output.format} is always whole")
     levels = levels or (_LEVELS if full or verbose else None)
@@ -75,7 +75,8 @@ def inspect_command(
     else:
         commands = {
             "inspect": asked.command("inspect", config, _TAKEN),
-            "fix": asked.command("fix", config, (*FIXED, *REST)),
+            # It edits the config, whose way to the BEV map is not the one that is asked about.
+            "fix": "" if asked.compression else asked.command("fix", config, (*FIXED, *REST)),
         }
         as_text = partial(
             _write, levels=levels, verbose=verbose, is_begun=is_begun, commands=commands

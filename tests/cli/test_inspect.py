@@ -145,7 +145,7 @@ def test_a_whole_report_has_the_evaluation(diagnosis: Any, how: str) -> None:
 
 
 def test_what_shows_neither_traces_neither(diagnosis: Any, tmp_path: Path) -> None:
-    shown = ["--gpu", "t4", "-v", "--format", "sarif"]
+    shown = ["--gpu", "t4", "--format", "sarif"]
     assert run(["inspect", "model.yaml", *shown]) == 0
     assert (diagnosis.options.remedies, diagnosis.options.evaluation) == (False, False)
     page = str(tmp_path / "page.html")
@@ -158,6 +158,7 @@ def test_what_shows_neither_traces_neither(diagnosis: Any, tmp_path: Path) -> No
     [
         ("--format json --full", "--full"),
         ("--format sarif --depth 2", "--depth"),
+        ("--format github --verbose", "-v"),
         ("--gpu t4 --format junit --remedies", "--remedies"),
         ("--margin 10%", "--margin"),
     ],

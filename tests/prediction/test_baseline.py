@@ -62,10 +62,12 @@ def test_shrinking_is_no_growth(check, file):
 
 
 def test_other_conditions_are_reported(check, file):
-    other = replace(check, report=replace(check.report, autocast="bf16"))
-    assert any(
-        "autocast off, this is bf16" in note
-        for note in compared(other, read_baseline(file), file, 0.0).notes
+    target = replace(check.report.target, gpu="t4", loop=Loop(ema=True))
+    other = replace(check, report=replace(check.report, autocast="bf16", target=target))
+    assert compared(other, read_baseline(file), file, 0.0).notes == (
+        "the baseline was recorded with GPU none named, this is t4",
+        "the baseline was recorded with training loop plain, this is EMA of the weights",
+        "the baseline was recorded with autocast off, this is bf16",
     )
 
 

@@ -208,7 +208,8 @@ def _write_next(page: Page, report: Prediction, asked: Mapping[str, str]) -> Non
     again = asked["inspect"]
     commands = []
     is_code = report.config.endswith(".py")  # which bevdiag does not edit
-    if report.recommended is not None and report.recommended.changes and not is_code:
+    has_edits = report.recommended is not None and report.recommended.changes
+    if asked["fix"] and has_edits and not is_code:
         commands.append((asked["fix"], "writes these edits, with --write"))
     if report.verdict is Verdict.NO_BUDGET:
         commands.append((f"{again} --gpu NAME", "says whether it fits"))

@@ -96,6 +96,8 @@ def test_hostile_names_are_obeyed_nowhere(over: Prediction) -> None:
 def test_the_next_commands_are_those_of_the_users_own_options(over: Prediction) -> None:
     commands = {"inspect": "bevdiag inspect --entry a.py:f", "fix": "bevdiag fix a --cudnn 9.1"}
     text = rendered(Layout(100), write_short, over, commands=commands)
+    commands["fix"] = ""
+    assert "bevdiag fix" not in rendered(Layout(100), write_short, over, commands=commands)
     assert "$ bevdiag inspect --entry a.py:f --full" in text
     assert "$ bevdiag fix a --cudnn 9.1  #" in text
     assert over.config not in text[text.index("Next ") :]
