@@ -16,8 +16,8 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, resource_tracker
 from multiprocessing.reduction import ForkingPickler, recv_handle, send_handle
@@ -38,6 +38,7 @@ _LONGEST_LINE = 300
 _ENDING_SECONDS = 10.0
 """From closing its descriptors to the end of a process."""
 _PR_SET_PDEATHSIG = 1
+_HASH_SEED = "PYTHONHASHSEED"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 Task = TypeVar("Task")
@@ -149,7 +150,8 @@ class Child:
         self._process = context.Process(
             target=_serve, args=(function, theirs, self._place, capped, captured)
         )
-        self._process.start()
+        with _same_hashes():
+            self._process.start()
         theirs.close()
         self._end = _end_of(self._process)
         if self._output is not None:
@@ -244,6 +246,22 @@ class Child:
 
     def _last_words(self) -> str:
         return "" if self._output is None else _last_line(_tail(self._output.fileno()))
+
+
+@contextmanager
+def _same_hashes() -> Iterator[None]:
+    """Have a fresh interpreter hash as any other one does.
+
+    Sets of texts are in the same order each time, and so is what the user's code allocates by them.
+    """
+    before = os.environ.get(_HASH_SEED)
+    os.environ[_HASH_SEED] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[_HASH_SEED]
+        if before is not None:
+            os.environ[_HASH_SEED] = before
 
 
 def in_child(

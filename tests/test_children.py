@@ -401,3 +401,18 @@ def _lives(process: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def _hashed(text: str, _: Tell) -> tuple[int, str | None]:
+    return hash(text), os.environ.get("PYTHONHASHSEED")
+
+
+def test_sets_are_in_the_same_order_in_every_fresh_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashes = []
+    for seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        hashes.append(in_child(_hashed, "bevdiag", name="the process"))
+        assert os.environ["PYTHONHASHSEED"] == seed, "programs that the user starts keep theirs"
+    assert hashes == [(hashes[0][0], "0")] * 2

@@ -85,7 +85,7 @@ SHARED = [field.name for field in fields(OptionTexts)]
 def test_a_shared_option_arrives_or_is_refused(
     name: str, source: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(target, "gpu_at_hand", lambda: None)
+    monkeypatch.setattr(target, "gpu_at_hand", lambda options: options)
     for file, optimizer in (("bevdiag", "adam"), ("policy", "sgd")):
         (tmp_path / f"{file}.toml").write_text(f'optimizer = "{optimizer}"\n')
     plain = OptionTexts(source=source)

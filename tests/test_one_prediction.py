@@ -21,10 +21,10 @@ FEW = {"compression-sparse_max", "dsvt-checkpoint", "focal-topk", "use-amp"}
 REPOSITORY = Path(__file__).parent / "source" / "repo"
 _DECLARED = "NUM_BEV_FEATURES: "
 CASES = {
-    "over": ("880MiB", ""),
-    "fits": ("1GiB", ""),
-    "misdeclared": ("880MiB", "9999"),
-    "source": ("710MiB", ""),
+    "over": ("1030MiB", ""),
+    "fits": ("1174MiB", ""),
+    "misdeclared": ("1030MiB", "9999"),
+    "source": ("860MiB", ""),
 }
 """By name, a budget and, if any, the channels that the config declares instead of its own."""
 
@@ -37,8 +37,11 @@ def _few_changes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "fixes_of", few)
         patch.setattr(sets, "fixes_of", few)
-        for name in ("GPU", "BUDGET", "MARGIN", "TORCH", "CUDNN"):
+        for name in ("GPU", "BUDGET", "MARGIN"):
             patch.delenv(f"BEVDIAG_{name}", raising=False)
+        # So small a step fits by less than is in doubt where nobody measured the context.
+        patch.setenv("BEVDIAG_TORCH", "2.11")
+        patch.setenv("BEVDIAG_CUDNN", "9.19")
         yield
 
 
@@ -79,7 +82,7 @@ def test_no_two_commands_contradict_each_other(
     given = _of_a_repository(tmp_path) if is_source else [str(_config(tmp_path, declared))]
     # So few points leave autocast nothing to save in so small a model: it gets a synthetic scene.
     scene = [] if is_source else ["--points", str(points)]
-    shared = [*given, "--budget", budget, *scene, "--format", "json"]
+    shared = [*given, "--gpu", "h200", "--budget", budget, *scene, "--format", "json"]
 
     def asked(command: str, *more: str) -> Any:
         run([command, *shared, *more])
@@ -112,6 +115,7 @@ def test_no_two_commands_contradict_each_other(
     assert entry["high_reserved_bytes"] == peak["high_reserved_bytes"] >= peak["high_bytes"]
     predicted = predict(
         given[0],
+        gpu="h200",
         budget=budget,
         points=[] if is_source else [points],
         source=given[2] if is_source else None,

@@ -77,7 +77,7 @@ def test_unmarked():
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "Does not fit the budget of 6.0 MiB: the step stops in * asking for *",
+            "Does not fit the budget (6.0 MiB usable): the step stops in * asking for *",
             "*CUDA out of memory. Tried to allocate*",
             "*2.0 MiB *activation*",
             "*aten.relu.default*16x8x64x64 float32",
@@ -104,7 +104,7 @@ class TestDetector:
         return model, images()
 """)
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["Does not fit the budget of 1 B*"])
+    result.stdout.fnmatch_lines(["Does not fit the budget (1 B usable)*"])
 
 
 _REFUSED = [

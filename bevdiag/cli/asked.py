@@ -117,23 +117,20 @@ class OptionTexts:
     def _runs_code(self) -> bool:
         return self.source is not None or self.entry is not None
 
-    def refuse_entry(self, why: str) -> None:
-        """Refuse --entry for a command that has no use for it.
-
-        Raises:
-            InputError: it is given.
-        """
-        self.refuse(["entry"], f"{why}: see it with bevdiag inspect")
-
     def refuse(self, names: Iterable[str], why: str) -> None:
         """Refuse options that have no effect on what is asked.
 
         Raises:
             InputError: one of them is given.
         """
-        for field in fields(self):
-            if field.name in names and getattr(self, field.name) not in (None, field.default):
-                raise InputError(f"{_option(field.name)}: {why}")
+        for option in self._given(names):
+            raise InputError(f"{option}: {why}")
+
+    def _given(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return what was given of these options, by what the command line calls each."""
+        known = {field.name: field.default for field in fields(self) if field.name in names}
+        given = {name: getattr(self, name) for name in known}
+        return {_option(n): value for n, value in given.items() if value not in (None, known[n])}
 
     def _refuse_without_effect(self) -> None:
         of_config = (*POINTS, "batch_size", "compression", "sets", "data_root")
@@ -183,21 +180,10 @@ class OptionTexts:
         from bevdiag.report.printable import command_line
 
         words = ["bevdiag", name] if config is None else ["bevdiag", name, str(config)]
-        for option, given in self.given(taken).items():
+        for option, given in self._given(taken).items():
             for value in given if isinstance(given, list) else [given]:
                 words += [option] if value is True else [option, str(value)]
         return command_line(words)
-
-    def given(self, names: Sequence[str]) -> dict[str, object]:
-        """Return what was given of these options, by what the command line calls each."""
-        given = {
-            f.name: (f.default, getattr(self, f.name)) for f in fields(self) if f.name in names
-        }
-        return {
-            _option(name): value
-            for name, (default, value) in given.items()
-            if value not in (None, default)
-        }
 
     def jobs(self, configs: "Sequence[Path]", *, judged: bool = True) -> "list[Job]":
         """One job a config, with what its project's policy decides.
@@ -245,17 +231,25 @@ REST = ("sets", "assume", "seed", "timeout", "rehearse", "policy", "isolated")
 Command = Callable[..., int]
 
 
-def takes(*names: str) -> Callable[[Command], Command]:
-    """Give a command these options of `Asked`, ahead of its own, as its keyword `asked`."""
-    shared = [
-        _parameter(field.name, field.type, field.default)
-        for field in fields(OptionTexts)
-        if field.name in names
-    ]
+def takes(*names: str, no_entry: str = "") -> Callable[[Command], Command]:
+    """Give a command these options of `Asked`, ahead of its own, as its keyword `asked`.
+
+    `no_entry` says why it refuses --entry, which its help then leaves out.
+    """
+    shared = []
+    for field in fields(OptionTexts):
+        if field.name in names:
+            annotation: Any = field.type
+            if field.name == "entry" and no_entry:
+                annotation = opt.hidden(annotation)
+            shared.append(_parameter(field.name, annotation, field.default))
 
     def asked(given: dict[str, Any]) -> OptionTexts:
         # A command without --device predicts.
-        return OptionTexts(**{"device": "meta", **given})
+        found = OptionTexts(**{"device": "meta", **given})
+        if no_entry:
+            found.refuse(["entry"], f"{no_entry}: see it with bevdiag inspect")
+        return found
 
     return lambda command: _with_options(command, "asked", shared, asked, is_first=True)
 

@@ -13,7 +13,7 @@ from bevdiag.prediction import values
 DEFAULT_MODES = "max,mean,learned,sparse_max"
 
 
-@takes(*MODEL, *POINTS, *TRAINING, "optimizer", *TARGET, *REST)
+@takes(*MODEL, *POINTS, *TRAINING, "optimizer", *TARGET, *REST, no_entry="compare varies a config")
 @reports(values.FORMATS, page=True)
 def compare_command(
     asked: OptionTexts,
@@ -24,7 +24,6 @@ def compare_command(
     autocast: opt.Autocasts = None,
 ) -> int:
     """Compare ways to the BEV map of CONFIG in one table."""
-    asked.refuse_entry("compare varies a config")
     axes = (
         values.choose_several("--compression", compression or DEFAULT_MODES, values.compressions())
         if asked.source is None

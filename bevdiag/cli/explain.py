@@ -10,18 +10,17 @@ from bevdiag.cli.asked import REST, STEP, OptionTexts, reports, takes
 from bevdiag.cli.output import Output
 from bevdiag.cli.progress import progress_bar
 from bevdiag.errors import InputError
-from bevdiag.files.reading import STDIN, read_part, read_stdin_tail
+from bevdiag.files.reading import STDIN, STDIN_SECONDS, read_part, read_stdin_tail
 from bevdiag.prediction import values
 from bevdiag.prediction.options import InspectOptions
 
 MAX_LOG_BYTES = 8 * 2**20
 """Read from the end of a log, where what matters stands."""
 
+_TAKEN = (*STEP, "gpu", "torch", "cudnn", *REST)
 
-_OF_STEP = (*STEP, "gpu", "torch", "cudnn", *(name for name in REST if name != "timeout"))
 
-
-@takes(*_OF_STEP, "timeout")
+@takes(*_TAKEN, no_entry="explain looks a message up in a config's step")
 @reports(values.FORMATS)
 def explain_command(
     asked: OptionTexts,
@@ -33,9 +32,8 @@ def explain_command(
     config: Annotated[Path | None, opt.option("--config CONFIG")] = None,
 ) -> int:
     """Tell which tensor an out-of-memory message is about."""
-    asked.refuse_entry("explain looks a message up in a config's step")
     if config is None:
-        idle = _OF_STEP if log == STDIN else (*_OF_STEP, "timeout")
+        idle = [name for name in _TAKEN if (name, log) != ("timeout", STDIN)]
         asked.refuse(idle, "says which step the text is held against: give its --config")
     seconds = values.optional(values.positive, "--timeout", asked.timeout)
     if (message is None) == (log is None):
@@ -73,7 +71,7 @@ def doctor_command(
 def _tail(log: str, seconds: int | None) -> str:
     try:
         if log == STDIN:
-            data = read_stdin_tail(MAX_LOG_BYTES, seconds)
+            data = read_stdin_tail(MAX_LOG_BYTES, seconds or STDIN_SECONDS)
         else:
             data = read_part(Path(log), MAX_LOG_BYTES, tail=True)
     except InputError as error:

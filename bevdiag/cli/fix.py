@@ -11,7 +11,7 @@ from bevdiag.prediction import values
 from bevdiag.prediction.options import KNOBS
 
 
-@takes(*FIXED, *REST)
+@takes(*FIXED, *REST, no_entry="fix changes a config")
 @reports(values.FORMATS)
 def fix_command(
     asked: OptionTexts,
@@ -22,7 +22,6 @@ def fix_command(
     unsafe: Annotated[bool, opt.option("--unsafe")] = False,
 ) -> int:
     """Find the cheapest changes with which CONFIG fits."""
-    asked.refuse_entry("fix changes a config")
     if diff and (write or output.format != "text"):
         raise InputError("--diff prints the edits and nothing else: leave out --write and --format")
     wanted = asked.job(config).options
@@ -41,7 +40,7 @@ def fix_command(
     return report.exit_code
 
 
-@takes(*STEP, *TARGET, *REST)
+@takes(*STEP, *TARGET, *REST, no_entry="fit turns a config's own batch and caps")
 @reports(values.FORMATS)
 def fit_command(
     asked: OptionTexts,
@@ -51,7 +50,6 @@ def fit_command(
 ) -> int:
     """Find the largest batch or cap on voxels with which CONFIG fits."""
     values.choose("--what", what, tuple(KNOBS))
-    asked.refuse_entry("fit turns a config's own batch and caps")
     wanted = asked.job(config).options
     with progress_bar() as progress:
         with importing_torch(progress):

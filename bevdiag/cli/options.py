@@ -1,7 +1,8 @@
 """The options that commands share: names, place holders and help."""
 
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -128,9 +129,9 @@ _HELP = f"""
     Look at the environment that this lists (requirements, pip freeze, conda) instead of the one at
     hand; a line python==3.X says for which Python.
 --driver VERSION
-    The NVIDIA driver to judge by, e.g. 535.104.
+    The NVIDIA driver to judge by, e.g. 535.104. Default: the one at hand, without --requirements.
 --log FILE
-    A log that holds it; - is stdin. Last wins.
+    A log that holds it; - is stdin, of which --timeout is 60 by default. Last wins.
 --config CONFIG
     The model's config: names the tensor. Without it the text alone is decoded.
 --baseline FILE
@@ -145,7 +146,8 @@ _HELP = f"""
     A JSON file of measured rows; repeatable. Runs the script scenes.py beside it, which makes the
     rows' point clouds. Default: the rows that come with bevdiag.
 --configs DIR
-    The folder of the configs that rows name, e.g. OpenPCDet's tools/cfgs.
+    The folder of the configs that rows name, e.g. OpenPCDet's tools/cfgs. Default: those of
+    --source; of --rows, openpcdet/cfgs beside the folder of FILE.
 --replaced PACKAGE=BY
     What stood for a package's operators when the rows of --rows were measured, where they say
     nothing of it: torch_scatter=scatter_reduce.
@@ -156,7 +158,8 @@ _HELP = f"""
 --write
     Write the edits into CONFIG and inspect it again.
 --unsafe
-    Let changes take part that throw input away, or move the grid of the predictions.
+    Let changes take part that throw input away, shrink the optimizer's batch, or move the grid of
+    the predictions.
 --what {"|".join(KNOBS)}
     What is made as large as it goes.
 """
@@ -172,6 +175,14 @@ def option(usage: str) -> Any:
     return typer.Option(
         *names, last, metavar=metavar or None, help=" ".join(after.partition("\n-")[0].split())
     )
+
+
+def hidden(annotation: Any) -> Any:
+    """Return an annotated option that --help leaves out."""
+    kind, shown = get_args(annotation)
+    unseen = copy(shown)
+    unseen.hidden = True
+    return Annotated[kind, unseen]
 
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="OpenPCDet YAML config.")]

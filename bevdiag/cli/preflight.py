@@ -90,13 +90,14 @@ def _next_command(asked: OptionTexts, checks: "Sequence[Check]") -> str:
     if not unjudged:
         return ""
     worst = worst_last(unjudged)[-1]
-    config = Path(worst.config)
-    if worst.exit_code is ExitCode.USAGE:
+    is_entry = asked.entry is not None and asked.entry.rpartition(":")[0] == worst.config
+    config = None if is_entry else Path(worst.config)
+    if worst.exit_code is ExitCode.USAGE and config is not None:
         return asked.command("check", config, ("sets", "policy", "isolated"))
     inspect = asked.command("inspect", config, _TAKEN)
     if worst.report is not None:
         return f"{inspect} --full"
-    return inspect if asked.source is not None else f"{inspect} --source DIR"
+    return inspect if asked.source or asked.entry else f"{inspect} --source DIR"
 
 
 def run_jobs(jobs: "Sequence[Job]", *, quiet: bool = False) -> "tuple[Check, ...]":

@@ -131,19 +131,21 @@ def read_stdin_tail(most: int, seconds: float | None = None) -> bytes:
 
     Args:
         most: bytes to keep.
-        seconds: of silence that are waited for; None for `STDIN_SECONDS`.
+        seconds: of silence that --timeout lets pass; None where nothing changes `STDIN_SECONDS`.
 
     Raises:
         InputError: stdin cannot be read, says nothing and does not end, or says far too much.
     """
-    limit = STDIN_SECONDS if seconds is None else seconds
+    limit, advice = STDIN_SECONDS, "give a file"
+    if seconds is not None:
+        limit, advice = seconds, "give a file, or more time with --timeout"
     kept, seen = bytearray(), 0
     try:
         descriptor = sys.stdin.fileno()
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode):
             note_input(Path(f"/dev/fd/{descriptor}"), found)
-        while more := _next(descriptor, limit):
+        while more := _next(descriptor, limit, advice):
             seen += len(more)
             if seen > MOST_STDIN_BYTES:
                 raise InputError(f"stdin has more than {MOST_STDIN_BYTES} bytes: give a file")
@@ -168,15 +170,14 @@ def take_stdin(most: int) -> None:
         keep_stdin(data)
 
 
-def _next(descriptor: int, seconds: float) -> bytes:
+def _next(descriptor: int, seconds: float, advice: str) -> bytes:
     """Read the next bytes; none at the end."""
     deadline = time.monotonic() + seconds
     while True:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             raise InputError(
-                f"stdin has said nothing for {seconds:g} s and has not ended: give a file, or more "
-                "time with --timeout"
+                f"stdin has said nothing for {seconds:g} s and has not ended: {advice}"
             )
         try:
             return os.read(descriptor, _CHUNK)

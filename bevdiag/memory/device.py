@@ -96,7 +96,7 @@ class DeviceTarget:
         return dotted(self.compute_capability)
 
     @property
-    def profile_text(self) -> str | None:
+    def profile_words(self) -> str | None:
         """Which device profile the numbers stand on, None without one."""
         return None if self.profile is None else self.profile.words
 

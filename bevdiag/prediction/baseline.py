@@ -119,16 +119,21 @@ def _notes(before: BaselineEntry, now: BaselineEntry) -> list[str]:
 
 
 def _entry(report: Prediction) -> BaselineEntry:
-    assert report.scene is not None  # a config has one
-    return BaselineEntry(
-        conditions={
-            "torch": report.target.torch,
-            "cuDNN": report.target.cudnn_text,
-            "autocast": report.autocast,
-            "optimizer": report.optimizer,
+    conditions = {
+        "torch": report.target.torch,
+        "cuDNN": report.target.cudnn_text,
+        "GPU": report.target.gpu or "none named",
+        "loop": report.target.loop.words or "plain",
+        "autocast": report.autocast,
+        "optimizer": report.optimizer,
+    }
+    if report.scene is not None:  # the function of --entry has a batch of its own
+        conditions |= {
             "batch size": str(report.scene.batch_size),
             "scene": report.scene.source,
-        },
+        }
+    return BaselineEntry(
+        conditions=conditions,
         params=report.params.total,
         peak_allocated_bytes=report.peak.allocated_bytes,
         high_reserved_bytes=report.peak.high_reserved_bytes,

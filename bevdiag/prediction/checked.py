@@ -89,21 +89,20 @@ class Checks:
         return worst(check.exit_code for check in self.checks)
 
 
-def defect(config: Path, error: Exception, budget: str = "") -> Check:
-    """Make the check of a config that met a defect of bevdiag.
+def failed(config: Path, error: Exception, budget: str = "") -> Check:
+    """Make the check of a config that could not be used, or that met a defect of bevdiag.
 
     That is no reason to keep quiet about the other configs. A host whose memory did not suffice
     is: there the error is raised again.
     """
-    if exhausts_host(error):
+    if isinstance(error, BevdiagError):
+        failure, code = str(error), error.exit_code
+    elif exhausts_host(error):
         raise error
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
-    return Check(
-        config=str(config),
-        budget=budget,
-        failure=f"internal error: {what}",
-        failure_code=ExitCode.NO_VERDICT,
-    )
+    else:
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        failure, code = f"internal error: {what}", ExitCode.NO_VERDICT
+    return Check(config=str(config), budget=budget, failure=failure, failure_code=code)
 
 
 def without_ignored(
@@ -160,10 +159,8 @@ def check_untraced(
         findings, silenced = sifted(found, document, RuleStage.CONFIG)
         if isinstance(refusal, ConfigError) and not stops(findings):
             raise refusal
-    except BevdiagError as error:
-        return Check(config=name, failure=str(error), failure_code=error.exit_code)
     except Exception as error:
-        return defect(config, error)
+        return failed(config, error)
     report = ConfigReport(config=name, findings=findings, silenced=silenced, is_untried=True)
     # What bevdiag does not model is no fault of the config.
     notes = (str(refusal),) if isinstance(refusal, NoVerdictError) else ()

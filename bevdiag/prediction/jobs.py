@@ -180,15 +180,9 @@ def _words(options: InspectOptions) -> str:
 
 def _with_margin(options: InspectOptions, margin: _Said) -> InspectOptions:
     """Take a margin off what may be spent, a share such as 10% or a size."""
-    from bevdiag.memory.device import make_target
+    from bevdiag.prediction.target import device_target
 
-    target = make_target(
-        torch=options.torch or "0",
-        gpu=options.gpu,
-        process_bytes=options.process_bytes,
-        cudnn=options.cudnn,
-        profile=options.profile,
-    )
+    target = device_target(options, "0")
     whole = target.capacity_bytes
     assert whole is not None
     text = margin.text.strip()

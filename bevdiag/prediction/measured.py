@@ -35,22 +35,17 @@ def measure(source: BuiltIn) -> tuple[StepMeasurements, str | None]:
         capacity_bytes=target.capacity_bytes,
         cudnn_benchmark=target.cudnn_benchmark,
     )
-    latest = StepMeasurements()
-
-    def note(measured: StepMeasurements) -> None:
-        nonlocal latest
-        latest = measured
-
+    seen = [StepMeasurements()]
     try:
         ended = in_child(
             run_child,
             task,
             name="the measuring process",
-            reported=note,
+            reported=seen.append,
             timeout_seconds=source.options.timeout_seconds,
         )
     except NoVerdictError as failure:
-        return latest, str(failure)
+        return seen[-1], str(failure)
     return ended, None
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from bevdiag.children import TIMEOUT_SECONDS
-from bevdiag.errors import BevdiagError
-from bevdiag.prediction.checked import Check, Job, defect, without_ignored
+from bevdiag.prediction.checked import Check, Job, failed, without_ignored
 from bevdiag.prediction.inspect import inspect
 from bevdiag.prediction.options import Progress
 from bevdiag.trace.workers import workers
@@ -40,19 +39,12 @@ def _check(job: Job) -> Check:
     try:
         # Many configs at once report their progress by their number.
         report = inspect(job.config, job.options, lambda *_: None)
-    except BevdiagError as error:
-        return _failed(job, error)
     except Exception as error:
-        return defect(job.config, error, job.budget)
+        return _failed(job, error)
     return Check(
         config=str(job.config), budget=job.budget, report=without_ignored(report, job.ignore)
     )
 
 
-def _failed(job: Job, error: BevdiagError) -> Check:
-    return Check(
-        config=str(job.config),
-        budget=job.budget,
-        failure=str(error),
-        failure_code=error.exit_code,
-    )
+def _failed(job: Job, error: Exception) -> Check:
+    return failed(job.config, error, job.budget)

@@ -1,6 +1,6 @@
 """What an inspection found, ready for any renderer: plain frozen values, bytes as ints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from bevdiag.errors import ExitCode
@@ -310,11 +310,9 @@ class Prediction:
 
     @property
     def exit_code(self) -> ExitCode:
-        if any(f.severity is Severity.ERROR for f in self.findings) or self.verdict is Verdict.OVER:
+        if any(f.severity is Severity.ERROR for f in self.findings):
             return ExitCode.FINDINGS
-        if self.verdict in (Verdict.UNKNOWN, Verdict.DEPENDS):
-            return ExitCode.NO_VERDICT
-        return ExitCode.FITS
+        return _exit_code({self.verdict})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,9 +366,10 @@ class CompareReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        verdicts = {variant.verdict for variant in self.variants}
-        if Verdict.OVER in verdicts:
-            return ExitCode.FINDINGS
-        if verdicts & {Verdict.UNKNOWN, Verdict.DEPENDS}:
-            return ExitCode.NO_VERDICT
-        return ExitCode.FITS
+        return _exit_code({variant.verdict for variant in self.variants})
+
+
+def _exit_code(verdicts: Set[Verdict]) -> ExitCode:
+    if Verdict.OVER in verdicts:
+        return ExitCode.FINDINGS
+    return ExitCode.NO_VERDICT if verdicts & {Verdict.UNKNOWN, Verdict.DEPENDS} else ExitCode.FITS

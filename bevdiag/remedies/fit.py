@@ -16,6 +16,7 @@ from bevdiag.prediction.step_source import ENDS_THAT_JUDGE, ConfigSource
 from bevdiag.prediction.target import require_capacity
 from bevdiag.remedies.results import FitPoint, FitReport
 from bevdiag.rules.finding import VOXELIZER, for_training
+from bevdiag.trace.kept_voxels import Scenario
 from bevdiag.trace.workers import Map, usable_cores, workers
 
 _PRECISION = 100
@@ -114,14 +115,16 @@ def _now(source: ConfigSource, knob: str, options: InspectOptions) -> int:
 
 
 def _most(source: ConfigSource, knob: str) -> int:
-    """Return the largest value that makes a difference: caps above the scene change nothing."""
+    """Return the largest value that makes a difference: caps above every scene change nothing."""
     if knob == "batch":
         return _MOST_SAMPLES
-    uncapped = _turned(source, knob, _NO_CAP).batch()
-    assert uncapped.voxels is not None
-    if knob == "max-voxels":
-        return max(len(sample.coords) for sample in uncapped.voxels)
-    return max(int(sample.num_points.max()) for sample in uncapped.voxels)
+    uncapped = _turned(source, knob, _NO_CAP)
+    most = 0
+    for scenario in {Scenario.EXPECTED, *uncapped.scenes_of_their_own()}:
+        for sample in uncapped.batch(scenario).voxels or ():
+            largest = len(sample.coords) if knob == "max-voxels" else int(sample.num_points.max())
+            most = max(most, largest)
+    return most
 
 
 def _turned(source: ConfigSource, knob: str, value: int) -> ConfigSource:

@@ -71,7 +71,7 @@ class FitReport:
         knob: batch, max-voxels or points-per-voxel; `unit` says what it counts.
         now: what the config has.
         largest: the largest value that was traced and fits, None where not even 1 does.
-        binds_until: the value from which on a cap changes nothing on this scene, None for a knob
+        binds_until: the value from which on a cap changes nothing on any scene, None for a knob
             that always does.
         points: every traced value, in their order.
     """

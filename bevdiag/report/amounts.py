@@ -62,4 +62,5 @@ def format_error(predicted: int | None, measured: int | None) -> str:
     """How far a prediction lies from what was measured, in percent of the latter."""
     if predicted is None or not measured:
         return UNKNOWN
-    return f"{100 * (predicted - measured) / measured:+.1f} %"
+    percent = round(100 * (predicted - measured) / measured, 1)
+    return f"{percent + 0.0:+.1f} %"  # no zero has a minus

@@ -68,7 +68,7 @@ _WRITTEN: Mapping[type, str] = {
     "first_step phases timeline layers wiring assumptions verdict exit_code oom gpus findings "
     "silenced remedies recommended=recommendation unmodelled measurement",
     DeviceTarget: "gpu capacity_bytes torch cudnn=cudnn_text compute_capability=capability_text "
-    "profile=profile_text rules cudnn_benchmark context_bytes origin loop=loop.words doubt_bytes",
+    "profile=profile_words rules cudnn_benchmark context_bytes origin loop=loop.words doubt_bytes",
     PhaseUse: "peak_allocated_bytes allocated_after_bytes",
     Layer: "name type depth in_channels out_channels output_shape params saved_bytes peak_bytes "
     "workspace_bytes has_children",

@@ -23,7 +23,7 @@ _FRAME = 400
 """Room for the heading and for the sentences about what is left out."""
 
 _WORDS = {code: f"**{word}**" if "bold" in style else word for code, (word, style) in WORDS.items()}
-_HEAD = ("| config | | peak | reserved | budget | why |", "|---|---|--:|--:|--:|---|")
+_HEAD = ("| config | | peak | reserved | usable | why |", "|---|---|--:|--:|--:|---|")
 _WEB = re.compile(r"(www)\.", re.IGNORECASE)
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@:])")
 

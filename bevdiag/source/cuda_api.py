@@ -332,12 +332,13 @@ def _cast_what_counts_as_cuda() -> None:
 
 def run_as_python() -> None:
     """Nothing is compiled: compiled code would run unseen, and cannot take the stubs."""
-
-    def as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
-        return function if function is not None else as_it_is
-
     _replace(torch.jit, script=as_it_is)
     _replace(torch, compile=as_it_is)
+
+
+def as_it_is(*args: Any, **_: Any) -> Any:
+    """`@jit` and `@jit(...)`: the function as it is."""
+    return args[0] if args and callable(args[0]) else lambda function: function
 
 
 def _keep_modules_where_they_are() -> None:

@@ -12,7 +12,6 @@ which allocate what aten/src/ATen/native/sparse does.
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch import nn
 
 from bevdiag.source.failures import Remedy, stopped
 from bevdiag.trace.lazy_number import LazyNumber
-from bevdiag.trace.operands import unrecorded
+from bevdiag.trace.operands import tensors_in, unrecorded
 from bevdiag.trace.places import user_place
 from bevdiag.trace.recorder import Recorder
 
@@ -124,14 +123,13 @@ IN_PLACE = frozenset(
 """The methods and functions that write into their first argument."""
 
 
-def make_writable(recorder: Recorder, target: torch.Tensor, sources: Iterable[Any]) -> None:
+def make_writable(recorder: Recorder, target: torch.Tensor, sources: tuple[Any, ...]) -> None:
     """Have `target` lose its values if a source has none: a tensor, or a number from features.
 
     Raises:
         NoVerdictError: gradients are to pass through memory that others look at.
     """
-    sources = tuple(sources)
-    given = list(_tensors(sources))
+    given = list(tensors_in(sources, {}))
     is_known = LazyNumber not in map(type, sources) and not any(
         recorder.as_known(tensor).is_meta for tensor in given
     )
@@ -175,14 +173,6 @@ def _swapped(target: torch.Tensor, other: torch.Tensor) -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
 
 
 # -- sparse tensors --------------------------------------------------------------------------------

@@ -249,13 +249,6 @@ def _type(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> A
     return gpu.to_device(tensor, dtype) if on_gpu else gpu.to_host(tensor, dtype)
 
 
-def _type_as(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-    tensor, other = args
-    if gpu.recorder.is_device(other):
-        return gpu.to_device(tensor, other.dtype)
-    return gpu.to_host(tensor, other.dtype)
-
-
 def _to_python(gpu: SimulatedGpu, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     tensor = gpu.recorder.as_known(args[0])
     if not tensor.is_meta:
@@ -347,7 +340,7 @@ _FOR_THE_REPOSITORY: dict[Any, _Handler] = {
     _T.cpu: lambda gpu, _, args, __: gpu.to_host(args[0]),
     _T.to: _to,
     _T.type: _type,
-    _T.type_as: _type_as,
+    _T.type_as: _to,
     _T.numpy: _to_python,
     _T.tolist: _to_python,
 }

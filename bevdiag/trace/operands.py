@@ -40,7 +40,7 @@ def written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
 
 
 def written_by(func: Any, args: tuple[Any, ...], outputs: Any) -> list[torch.Tensor]:
-    """Return the tensors that an operation has written into, those given as `out=` among them."""
+    """Return the tensors that an operation wrote into, those given as `out=` among its outputs."""
     if not func._schema.is_mutable:
         return []
     named = [args[place] for place, _ in written_arguments(func) if place < len(args)]

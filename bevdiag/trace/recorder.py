@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from bevdiag.children import announce
 from bevdiag.memory.events import Category, Phase, current_category
@@ -273,13 +274,6 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tensors_in(written, {}):
             self.lose_values(tensor)
 
-    def _as_known(self, value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return self.as_known(value)
-        if isinstance(value, (list, tuple)):
-            return type(value)(map(self._as_known, value))
-        return value
-
     def on_device(self, inputs: Sequence[torch.Tensor], kwargs: dict[str, Any]) -> bool:
         """Whether what an operation makes from these inputs would live on the GPU.
 
@@ -306,8 +300,7 @@ class Recorder(Ledger, TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._lose_what_is_written(func, args, kwargs)
             # A view of what has lost its values has none either, as it looks at the same memory.
             if self._lost and not func.is_view:
-                args = self._as_known(args)
-                kwargs = {name: self._as_known(value) for name, value in kwargs.items()}
+                args, kwargs = tree_map_only(torch.Tensor, self.as_known, (args, kwargs))
             outputs = (rule or type(self).run)(self, func, args, kwargs)
             for written in written_by(func, args, outputs):
                 self.columns.written(written)

@@ -93,7 +93,9 @@ def test_the_policy_silences(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     policy.write_text('[ignore]\nBEV103 = "known"\n', encoding="utf-8")
     assert run(["check", BAD, "--policy", str(policy)]) == 0
     assert "silenced BEV103" in capsys.readouterr().out
-    assert run(["check", BAD, "--policy", str(policy), "--isolated"]) == 1
+    assert run(["check", BAD, "--isolated"]) == 1
+    assert run(["check", BAD, "--policy", str(policy), "--isolated"]) == 2
+    assert "without effect" in capsys.readouterr().err
 
 
 def test_an_override_is_checked_too() -> None:

@@ -88,7 +88,7 @@ def test_a_diff_goes_with_nothing_else(
 def test_the_knob_is_passed_on(asked: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["fit", "m.yaml", "--what", "max-voxels", "--gpu", "rtx4090"]) == 1
     assert asked.knob == "max-voxels"
-    assert capsys.readouterr().out.startswith("Not even 1")
+    assert capsys.readouterr().out.startswith("Not even one fits")
 
 
 @pytest.mark.parametrize("command", ["fix", "fit"])

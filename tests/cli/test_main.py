@@ -59,11 +59,11 @@ def test_the_options_of_a_command_are_a_promise(command: str) -> None:
         "--compression", "--set", "--cfg-options", "--assume", "--seed", "--format", "--output",
         "--help",
         "--profile", "--cudnn-benchmark", "--source", "--html", "--timeout", "--rehearse",
-        "--gpus", "--accumulate", "--scaler", "--ema", "--resume", "--batch", "--entry",
+        "--gpus", "--accumulate", "--scaler", "--ema", "--resume", "--batch",
     }  # fmt: skip
     inspects = {
         "--full", "--device", "--depth", "--remedies", "--no-remedies", "--data-root", "--verbose",
-        "--step",
+        "--step", "--entry",
     }  # fmt: skip
     own = inspects if command == "inspect" else set()
     assert names == common | own

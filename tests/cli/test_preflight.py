@@ -3,12 +3,16 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bevdiag.cli.asked import OptionTexts
 from bevdiag.cli.main import run
-from bevdiag.errors import NoVerdictError
+from bevdiag.cli.preflight import _next_command
+from bevdiag.errors import ExitCode, NoVerdictError
+from bevdiag.prediction.checked import Check
 
 SMALL = Path(__file__).parents[1] / "rules" / "pointpillar.yaml"
 
@@ -164,3 +168,11 @@ def test_the_next_command_keeps_what_was_asked(config, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == (
         "Next: bevdiag inspect unmodelled.yaml --budget 22GiB --step eval --source DIR"
     )
+
+
+def test_the_next_command_of_an_entry_names_no_config():
+    failed = Check(config="step.py", failure="it raised", failure_code=ExitCode.NO_VERDICT)
+    asked = OptionTexts(entry="step.py:make", budget="22GiB")
+    command = "bevdiag inspect --entry step.py:make --budget 22GiB"
+    assert _next_command(asked, [failed]) == command
+    assert _next_command(asked, [replace(failed, failure_code=ExitCode.USAGE)]) == command

@@ -42,7 +42,7 @@ def test_a_folder_is_measured_and_its_scene_inspected(
     [
         (["scene", "measure", "none.npy"], "none.npy"),
         (["scene"], "error: Missing command; see bevdiag scene --help"),
-        (["inspect", str(SMALL), "--scene", "none.json"], "none.json: cannot be read"),
+        (["inspect", str(SMALL), "--scene", "none.json"], "none.json cannot be read"),
         (["inspect", str(SMALL), "--scene", "a.json", "--points", "a.npy"], "--scene: describes"),
         (["scene", "measure", str(SMALL)], "unknown point file type"),
     ],

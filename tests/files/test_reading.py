@@ -10,7 +10,7 @@ import pytest
 
 from bevdiag.errors import InputError
 from bevdiag.files import known
-from bevdiag.files.reading import read_file, read_part, read_stdin_tail
+from bevdiag.files.reading import read_file, read_part, read_stdin_tail, take_stdin
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +87,9 @@ def test_stdin_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPat
             InputError, match=r"stdin has said nothing for 0\.1 s and has not ended"
         ):
             read_stdin_tail(4, 0.1)
+        monkeypatch.setattr("bevdiag.files.reading.STDIN_SECONDS", 0.1)
+        with pytest.raises(InputError, match=r"has not ended: give a file$"):
+            take_stdin(4)
     os.close(write_end)
     assert time.monotonic() - began < 20
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from bevdiag.errors import ExitCode, InputError
+from bevdiag.memory.loop import Loop
 from bevdiag.prediction.baseline import Baseline, compared, read_baseline, record
 from bevdiag.prediction.checked import Check
 
@@ -102,3 +103,20 @@ def test_what_is_no_baseline_is_reported(tmp_path, text):
 def test_a_missing_baseline_is_reported(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_baseline(tmp_path / "absent.json")
+
+
+def test_another_gpu_or_loop_is_a_condition_too(check, file):
+    target = replace(check.report.target, gpu="rtx4090", loop=Loop(gpus=2))
+    moved = replace(check, report=replace(check.report, target=target))
+    gpu, loop = compared(moved, read_baseline(file), file, 0.1).notes
+    assert gpu == "the baseline was recorded with GPU none named, this is rtx4090"
+    assert "recorded with loop plain, this is one of 2 GPUs" in loop
+
+
+def test_a_step_with_a_batch_of_its_own_is_recorded_too(check, tmp_path):
+    path = tmp_path / "memory.json"
+    own = replace(check, report=replace(check.report, scene=None))
+    recorded = record([own], path)
+    (entry,) = recorded.configs.values()
+    assert "scene" not in entry.conditions
+    assert compared(own, recorded, path, 0.0).notes == ()

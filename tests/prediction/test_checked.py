@@ -7,7 +7,7 @@ from bevdiag.policy import Setting
 from bevdiag.prediction.checked import (
     Check,
     Checks,
-    defect,
+    failed,
     without_ignored,
     worst,
     worst_last,
@@ -38,13 +38,13 @@ def test_growth_makes_a_sound_config_fail_and_stands_first() -> None:
 
 
 def test_a_defect_of_one_config_leaves_the_others_their_answer() -> None:
-    broken = defect(Path("b.yaml"), KeyError("x"))
+    broken = failed(Path("b.yaml"), KeyError("x"))
     checks = Checks((broken, Check(config="a.yaml", report=_report(ERROR))))
     assert broken.failure == "internal error: KeyError: 'x'"
     assert checks.exit_code is ExitCode.FINDINGS
     assert worst_last(checks.checks)[-1].config == "a.yaml"
     with pytest.raises(MemoryError):
-        defect(Path("b.yaml"), MemoryError())
+        failed(Path("b.yaml"), MemoryError())
 
 
 def test_what_the_policy_silences_stays_listed_with_its_reason() -> None:

@@ -1,12 +1,15 @@
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bevdiag.errors import ExitCode, InputError
 from bevdiag.memory.verdict import Verdict
-from bevdiag.remedies.fit import _bisected, fit
+from bevdiag.remedies.fit import _bisected, _most, fit
 from bevdiag.remedies.results import FitPoint
+from bevdiag.trace.kept_voxels import Scenario
 
 MIB = 2**20
 
@@ -86,3 +89,18 @@ def test_a_batch_that_is_both_fixed_and_sought_is_refused(small: Any) -> None:
 def test_without_anything_to_fit_there_is_nothing_to_look_for(small: Any) -> None:
     with pytest.raises(InputError, match="say what the step must fit"):
         fit(small.config, small.options(), "batch", small.progress)
+
+
+@pytest.mark.parametrize(("knob", "most"), [("points-per-voxel", 9), ("max-voxels", 3)])
+def test_a_cap_binds_up_to_what_the_densest_scene_holds(
+    monkeypatch: pytest.MonkeyPatch, knob: str, most: int
+) -> None:
+    counts = {Scenario.LOW: [1], Scenario.EXPECTED: [2, 1], Scenario.HIGH: [4, 9, 5]}
+
+    def batch(scenario: Scenario) -> SimpleNamespace:
+        points = np.array(counts[scenario])
+        return SimpleNamespace(voxels=[SimpleNamespace(coords=points, num_points=points)])
+
+    scenes: Any = SimpleNamespace(batch=batch, scenes_of_their_own=lambda: tuple(counts))
+    monkeypatch.setattr("bevdiag.remedies.fit._turned", lambda source, knob, value: source)
+    assert _most(scenes, knob) == most

@@ -67,3 +67,7 @@ def test_the_error_is_relative_to_what_was_measured() -> None:
 def test_a_number_that_is_missing_is_a_dash() -> None:
     assert format_bytes(None) == format_count(None) == format_difference(None) == "-"
     assert (format_bytes(0), format_count(0), format_difference(0)) == ("0 B", "0", "0 B")
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
+    assert format_error(999_999, 1_000_000) == format_error(1_000_001, 1_000_000) == "+0.0 %"

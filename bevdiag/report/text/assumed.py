@@ -71,7 +71,6 @@ def target_entries(target: DeviceTarget) -> list[tuple[str, str]]:
         ("GPU", f"{gpu}{usable_of(target)}{origin}"),
         ("Libraries", f"torch {target.torch}, cuDNN {target.cudnn_text}"),
         *stack_entries(target),
-        *([("cuDNN", _BENCHMARK)] if target.cudnn_benchmark else []),
     ]
 
 
@@ -84,7 +83,11 @@ def usable_of(target: DeviceTarget) -> str:
 
 def stack_entries(target: DeviceTarget) -> list[tuple[str, str]]:
     """Label and text for what the prediction stands on, and for the loop around the step."""
-    entries = [("Profile", target.profile_text or target.rules), ("Loop", target.loop.words)]
+    entries = [
+        ("Profile", target.profile_words or target.rules),
+        ("Loop", target.loop.words),
+        ("cuDNN", _BENCHMARK if target.cudnn_benchmark else ""),
+    ]
     return [(label, text) for label, text in entries if text]
 
 

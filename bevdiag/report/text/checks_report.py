@@ -25,7 +25,7 @@ WORDS = {
     ExitCode.USAGE: ("BROKEN", "bold red"),
 }
 _RECORDED = "config~ | peak> | reserved> | parameters> | recorded with~"
-_COLUMNS = "config~ |  | peak> | reserved> | budget>1 | why~"
+_COLUMNS = "config~ |  | peak> | reserved> | usable>1 | why~"
 
 
 def write_preflight(page: Page, checks: Sequence[Check], *, following: str = "") -> None:
@@ -53,7 +53,7 @@ def _row(check: Check) -> Row:
 
 
 def figures(check: Check) -> tuple[int | None, int | None, int | None]:
-    """Peak, reserved at most and budget, in bytes; None for what is not known."""
+    """Peak, reserved at most and what is usable, in bytes; None for what is not known."""
     if not isinstance(check.report, Prediction):
         return None, None, None
     peak = check.report.peak

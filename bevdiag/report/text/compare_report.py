@@ -55,7 +55,7 @@ def _write_details(page: Page, variant: Variant, target: DeviceTarget) -> None:
         where = f" in {variant.largest_request_module}" if variant.largest_request_module else ""
         entries.append(("largest request", f"{format_bytes(variant.largest_request_bytes)}{where}"))
     if target.capacity_bytes is not None:
-        budget = target.gpu or f"the budget of {format_bytes(target.capacity_bytes)}"
-        entries.append(("verdict", f"{VERDICT_WORDS[variant.verdict][0]} ({budget})"))
+        verdict = VERDICT_WORDS[variant.verdict][0]
+        entries.append(("verdict", f"{verdict} ({target.gpu or 'the budget'})"))
     entries.append(("fits", ", ".join(variant.fitting) or "no GPU of the catalogue"))
     page.labelled(entries, indent=4, column=17)

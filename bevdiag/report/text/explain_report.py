@@ -12,6 +12,7 @@ from bevdiag.explain.answer import (
 )
 from bevdiag.explain.kinds import FAULT
 from bevdiag.report.amounts import format_bytes
+from bevdiag.report.text.assumed import target_entries
 from bevdiag.report.text.findings import write_fixes
 from bevdiag.report.text.prose import Page, module_or_phase
 
@@ -161,13 +162,8 @@ def _message(failure: Failure) -> Iterator[tuple[str, str]]:
 
 
 def _assumed(explanation: Explanation) -> Iterator[tuple[str, str]]:
-    target = explanation.target
-    if target is not None:
+    if explanation.target is not None:
         yield "Config", explanation.config
-        capacity = target.capacity_bytes
-        room = format_bytes(capacity) if capacity is not None else "not stated"
-        gpu = target.gpu or f"not named, kernels of compute capability {target.capability_text}"
-        yield "GPU", f"{gpu}; room for the allocator: {room}"
-        yield "Libraries", f"torch {target.torch}, cuDNN {target.cudnn_text}"
+        yield from target_entries(explanation.target)
     for note in explanation.notes:
         yield "Note", note

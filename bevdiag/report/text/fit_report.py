@@ -16,15 +16,15 @@ def answer(report: FitReport) -> str:
     if report.largest is None:
         failed = next((point.error for point in report.points if point.error), "")
         reason = f" It could not be traced: {failed}." if failed else ""
-        return f"Not even 1 of {report.unit} fits {where}; {now}.{reason}"
+        return f"Not even one fits {where}, of {report.unit}; {now}.{reason}"
     largest = format_count(report.largest)
     if not report.is_binding:
         return (
-            f"Any number of {report.unit} fits {where}: this scene has {largest} at most, so a "
-            f"larger cap changes nothing; {now}."
+            f"Any number of {report.unit} fits {where}: the densest scene has {largest} at most, "
+            f"so a larger cap changes nothing; {now}."
         )
     over = min((p.value for p in report.points if p.value > report.largest), default=None)
-    above = f", {format_count(over)} no longer" if over is not None else ""
+    above = f", {format_count(over)} no longer" if over is not None else ", more was not tried"
     return f"Up to {largest} {report.unit} fit {where}{above}; {now}."
 
 

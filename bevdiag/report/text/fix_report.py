@@ -59,7 +59,7 @@ def _without_a_way_out(report: FixReport, where: str) -> str:
         least = min(taking_part, key=lambda plan: plan.high_bytes or 0)
         text += f" The least is left by {least.id}: {format_bytes(least.high_bytes)} at most."
     if not report.unsafe_allowed:
-        text += " Changes that throw input away or move the grid took no part: --unsafe lets them."
+        text += " Changes that are marked unsafe took no part: --unsafe lets them."
     return text
 
 

@@ -47,8 +47,7 @@ def budget_name(target: "DeviceTarget") -> str:
     """Name what the step has to fit, as a sentence calls it."""
     if target.capacity_bytes is None:
         return target.gpu or "the budget"
-    capacity = format_bytes(target.capacity_bytes)
-    return f"{target.gpu} ({capacity} usable)" if target.gpu else f"the budget of {capacity}"
+    return f"{target.gpu or 'the budget'} ({format_bytes(target.capacity_bytes)} usable)"
 
 
 def judged_by(target: "DeviceTarget") -> str:

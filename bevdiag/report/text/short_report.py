@@ -24,6 +24,7 @@ from bevdiag.rules.finding import Finding, Severity, worst_first
 
 _LINES = 48
 _LABEL_COLUMN = 9
+_FIGURES = 20
 _CHART_TICKS = 3
 _SHOWN = (
     (3, True, 5),
@@ -164,12 +165,13 @@ def _write_holders(page: Page, report: Prediction, count: int) -> None:
     for holder in largest_holders(peak)[:most]:
         size = format_bytes(holder.nbytes).rjust(10)
         share = format_share(holder.nbytes, peak.allocated_bytes).rjust(7)
-        text = f"{size} {share}  {holder.category.ljust(10)}  {holder.module or holder.op}"
+        text = f"{holder.category.ljust(10)}  {holder.module or holder.op}"
         tensor = tensor_text(holder) or holder.op
         # Where space is short the type goes, then the shape.
         longest = (f"{text}  {tensor}", f"{text}  {tensor.rpartition(' ')[0]}", text)
-        line = next((one for one in longest if len(one) + 2 <= page.layout.width), text)
-        page.line("  ", printable(line.rstrip()))
+        room = page.layout.width - 2 - _FIGURES
+        line = next((one for one in longest if len(one) <= room), text)
+        page.labelled([(f"{size} {share}", line.rstrip())], column=_FIGURES)
 
 
 def _write_fix(page: Page, report: Prediction) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bevdiag.source.cuda_api import as_it_is
 from bevdiag.source.stubs.compiled import Array, Ints
 from bevdiag.source.stubs.inert import package
 from bevdiag.source.stubs.kernels import (
@@ -80,13 +81,6 @@ class GrowingDict(EasyDict):
         made = type(self)()
         made.__dict__["_place"] = (self, name)
         return made
-
-
-def _decorator(*args: Any, **_: Any) -> Any:
-    """`@jit` and `@jit(...)`: the function as it is."""
-    if len(args) == 1 and callable(args[0]):
-        return args[0]
-    return lambda function: function
 
 
 def _kernel(function: Any = None, **_: Any) -> Any:
@@ -276,8 +270,8 @@ _MEMBERS: dict[str, dict[str, Any]] = {
     "flash_attn": {},
     "flash_attn.bert_padding": {},
     "flash_attn.flash_attn_interface": {"flash_attn_unpadded_kvpacked_func": unpadded_kvpacked},
-    "numba": {"jit": _decorator, "njit": _decorator, "prange": range},
-    "numba.cuda": {"jit": _decorator},
+    "numba": {"jit": as_it_is, "njit": as_it_is, "prange": range},
+    "numba.cuda": {"jit": as_it_is},
     "pytorch3d": {},
     "pytorch3d.loss": {"chamfer_distance": chamfer_distance},
     "scipy": {},

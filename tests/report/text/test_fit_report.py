@@ -32,7 +32,7 @@ def test_ascii_alone_where_nothing_else_can_be_shown(fitted: FitReport) -> None:
 
 def test_not_even_one(fitted: FitReport) -> None:
     none = replace(fitted, largest=None, points=fitted.points[-1:])
-    assert answer(none).startswith("Not even 1 of samples a step fits rtx4090")
+    assert answer(none).startswith("Not even one fits rtx4090")
     failed = FitPoint(value=1, verdict=Verdict.UNKNOWN, error="the grid collapses")
     assert "the grid collapses" in answer(replace(none, points=(failed,)))
     assert "the grid collapses" in rendered(Layout(), write_fit, replace(none, points=(failed,)))

@@ -53,7 +53,7 @@ def test_where_only_the_upper_end_stops_it_says_so(over: Prediction) -> None:
 
 def test_a_budget_without_a_gpu_is_named_by_its_size(over: Prediction) -> None:
     target = replace(over.target, gpu=None, capacity_bytes=22 * 2**30)
-    assert "the budget of 22.00 GiB" in verdict_sentence(replace(over, target=target))
+    assert "the budget (22.00 GiB usable)" in verdict_sentence(replace(over, target=target))
 
 
 def test_without_a_budget_the_reader_learns_how_to_name_one(measured: Prediction) -> None:

@@ -107,3 +107,19 @@ def test_a_config_that_is_code_is_not_given_to_fix(over: Prediction) -> None:
     assert "bevdiag fix" not in rendered(Layout(100), write_short, code, commands=COMMANDS)
     assert "bevdiag fix writes" not in rendered(Layout(100), write_remedies, code)
     assert "bevdiag fix writes" in " ".join(rendered(Layout(100), write_remedies, over).split())
+
+
+def test_what_benchmark_mode_adds_is_said(over: Prediction) -> None:
+    tried = replace(over, target=replace(over.target, cudnn_benchmark=True))
+    assert "benchmark mode: the first step also tries algorithms" in rendered(
+        Layout(100), write_short, tried, commands=COMMANDS
+    )
+
+
+def test_a_holder_of_a_long_name_is_folded_whole(over: Prediction) -> None:
+    name = ".".join(["encoder"] * 20)
+    holders = (replace(over.peak.holders[0], module=name),)
+    long = replace(over, peak=replace(over.peak, module="", holders=holders))
+    text = rendered(Layout(80), write_short, long, commands=COMMANDS)
+    assert all(cell_len(line) <= 80 for line in text.splitlines())
+    assert name in "".join(text.split())

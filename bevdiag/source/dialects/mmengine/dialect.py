@@ -151,14 +151,13 @@ def _training_set(config: Any) -> Any:
 
 def _class_names(config: Any, dataset: Any) -> Sequence[str]:
     named = (dataset.get("metainfo") or {}).get("classes") or config.get("class_names")
-    return named or dataset.get("classes") or _own_classes(str(dataset["type"]))
-
-
-def _own_classes(name: str) -> Sequence[str]:
-    """Those that the class of a data set names itself, for configs that name none."""
-    required("mmdet3d.utils").register_all_modules(init_default_scope=True)
-    found = required("mmdet3d.registry").DATASETS.get(name)
-    classes: Sequence[str] = getattr(found, "METAINFO", {}).get("classes", ())
+    named = named or dataset.get("classes")
+    if not named:
+        # For configs that name none, the class of the data set does.
+        required("mmdet3d.utils").register_all_modules(init_default_scope=True)
+        found = required("mmdet3d.registry").DATASETS.get(str(dataset["type"]))
+        named = getattr(found, "METAINFO", {}).get("classes", ())
+    classes: Sequence[str] = named
     return classes
 
 

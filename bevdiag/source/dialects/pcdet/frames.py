@@ -52,7 +52,8 @@ class Frames:
             _columns(batch.points[batch.points[:, 0] == i, 1:], named, stored or named, columns)
             for i in range(batch.batch_size)
         ]
-        self.boxes = [_of_size(boxes[:, :7], settings.box_size) for boxes in batch.gt_boxes]
+        beyond = (0, 0), (0, settings.box_size - 7)
+        self.boxes = [np.pad(b[:, :7], beyond).astype(np.float32) for b in batch.gt_boxes]
         self.names = [
             np.array([settings.class_names[int(label) - 1] for label in boxes[:, -1]])
             for boxes in batch.gt_boxes
@@ -204,12 +205,6 @@ def _columns(points: Floats, named: Sequence[str], stored: Sequence[str], column
     for column in range(len(stored), raw.shape[1]):
         raw[:, column] = 1 + np.arange(len(raw)) % 2
     return raw
-
-
-def _of_size(boxes: Any, size: int) -> Floats:
-    resized = np.zeros((len(boxes), max(size, 7)), np.float32)
-    resized[:, :7] = boxes
-    return resized
 
 
 def _camera_boxes(boxes: Floats) -> Floats:

@@ -154,23 +154,19 @@ def to_tensors(collated: Mapping[str, Any], own: Any) -> dict[str, Any]:
 
     Where it has none, or that cannot run here, arrays of numbers become float32 tensors.
     """
-    loaded: dict[str, Any] = dict(collated)
     if own is not None:
+        loaded = dict(collated)
         try:
             own(loaded)
+            return loaded
         except Exception as error:
             note(
                 f"the batch is float32, as load_data_to_gpu does not run here: {as_failure(error)}"
             )
-        else:
-            return loaded
-    loaded = {}
-    for key, value in collated.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            loaded[key] = floats(value)
-        else:
-            loaded[key] = value
-    return loaded
+    return {
+        key: floats(v) if isinstance(v, np.ndarray) and v.dtype.kind in "fiub" else v
+        for key, v in collated.items()
+    }
 
 
 def _dataset_class(package: str, settings: SourceSettings) -> tuple[Any, Any]:

@@ -178,17 +178,13 @@ def source_batch(
         )
         tensors["voxel_coords"] = floats(batch.voxel_coords())
         tensors["voxel_num_points"] = floats(batch.voxel_num_points())
-    tensors["gt_boxes"] = floats(_boxes(batch.gt_boxes, settings.box_size))
+    # Zeros before the class for what goes beyond the heading.
+    beyond = [7] * (settings.box_size - 7)
+    tensors["gt_boxes"] = floats(np.insert(batch.gt_boxes, beyond, 0, axis=-1))
     tensors["batch_size"] = batch.batch_size
     tensors["frame_id"] = np.array([str(i) for i in range(batch.batch_size)])
     tensors["use_lead_xyz"] = True
     return tensors
-
-
-def _boxes(boxes: Any, size: int) -> Any:
-    """[B, boxes, 8] with columns of zeros before the class for what goes beyond the heading."""
-    extra = np.zeros((*boxes.shape[:2], size - 7), dtype=boxes.dtype)
-    return np.concatenate((boxes[..., :7], extra, boxes[..., 7:]), axis=-1)
 
 
 def _sampled(points: Any, batch_size: int, count: int) -> Any:

@@ -89,6 +89,15 @@ def test_an_unknown_operation_that_returns_tensors_stops(own: Own) -> None:
         own("Returning")
 
 
+def test_an_unknown_operation_allocates_what_its_cpp_does(own: Own) -> None:
+    trace = own("Widening")
+    assert any("TWIST_OP.widen" in f and "read from its C++" in f for f in trace.findings)
+    made = [tuple(event.shape) for event in trace.expected.stream.allocs()]
+    (rows,) = {shape[0] for shape in made if shape[1:] == (5,)}
+    assert (rows, 8) in made
+    assert not trace.expected.stream.unmodelled
+
+
 def test_layers_of_spconv_itself_are_spconv_1(own: Own) -> None:
     trace = own("FirstGeneration")
     assert any("spconv 1 is assumed" in finding for finding in trace.findings)

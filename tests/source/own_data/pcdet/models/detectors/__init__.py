@@ -3,7 +3,7 @@ import spconv
 import torch
 from torch import nn
 
-from ...ops.twist.twist import returned, twist, twist_into
+from ...ops.twist.twist import Widen, returned, twist, twist_into
 
 
 class _Detector(nn.Module):
@@ -110,6 +110,11 @@ class Returning(_Detector):
         return returned(x).mean()
 
 
+class Widening(_Detector):
+    def loss(self, x, batch):
+        return Widen.apply(x).mean()
+
+
 class Cameras(_Detector):
     def loss(self, x, batch):
         images = batch["camera_imgs"]
@@ -207,6 +212,7 @@ DETECTORS = {
         PretrainedPart,
         Choosy,
         Returning,
+        Widening,
         Cameras,
         FirstGeneration,
         Refining,

@@ -15,3 +15,13 @@ def twist_into(x, out):
 
 def returned(x):
     return TWIST_OP.untwist(x)
+
+
+class Widen(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return TWIST_OP.widen(x, 2)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient[:, : gradient.shape[1] // 2]
