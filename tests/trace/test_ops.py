@@ -220,14 +220,14 @@ def test_the_gradient_of_a_strided_batch_norm_is_dense(recordings: Any, is_strid
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_a_frozen_batch_norm_makes_no_gradients_of_its_weights(
+def test_a_batch_norm_of_the_input_makes_no_gradient_of_it(
     recordings: Any, dtype: torch.dtype
 ) -> None:
-    data = torch.empty(40, 8, dtype=dtype, device="meta", requires_grad=True)
-    weight, bias, mean, var = (torch.empty(8, device="meta") for _ in range(4))
+    data = torch.empty(40, 8, dtype=dtype, device="meta")
+    weight, bias = (torch.empty(8, device="meta", requires_grad=True) for _ in range(2))
     with recordings.recording() as recorder:
         recorder.adopt(data, Category.INPUT, "", "batch")
-        out = torch.batch_norm(data, weight, bias, mean, var, True, 0.1, 1e-3, False)
+        out = torch.batch_norm(data, weight, bias, None, None, True, 0.1, 1e-3, False)
         torch.autograd.backward(out, torch.empty_like(out))
         made = [a for a in recordings.allocs(recorder.stream(1)) if "norm_backward" in a.op]
-    assert [a.shape for a in made] == [(40, 8)]
+    assert [a.shape for a in made] == [(8,), (8,)]
