@@ -123,7 +123,7 @@ def _entry(report: Prediction) -> BaselineEntry:
         "torch": report.target.torch,
         "cuDNN": report.target.cudnn_text,
         "GPU": report.target.gpu or "none named",
-        "loop": report.target.loop.words or "plain",
+        "training loop": report.target.loop.words or "plain",
         "autocast": report.autocast,
         "optimizer": report.optimizer,
     }

@@ -107,14 +107,6 @@ def test_a_missing_baseline_is_reported(tmp_path):
         read_baseline(tmp_path / "absent.json")
 
 
-def test_another_gpu_or_loop_is_a_condition_too(check, file):
-    target = replace(check.report.target, gpu="rtx4090", loop=Loop(gpus=2))
-    moved = replace(check, report=replace(check.report, target=target))
-    gpu, loop = compared(moved, read_baseline(file), file, 0.1).notes
-    assert gpu == "the baseline was recorded with GPU none named, this is rtx4090"
-    assert "recorded with loop plain, this is one of 2 GPUs" in loop
-
-
 def test_a_step_with_a_batch_of_its_own_is_recorded_too(check, tmp_path):
     path = tmp_path / "memory.json"
     own = replace(check, report=replace(check.report, scene=None))
