@@ -7,7 +7,7 @@ import pytest
 from bevdiag.accuracy import validate as run
 from bevdiag.accuracy.outcome import MeasuredOn, MeasuredRow, Outcome, Validation
 from bevdiag.accuracy.rows import shipped_rows
-from bevdiag.cli import validate as command
+from bevdiag.cli import main
 from bevdiag.errors import ExitCode, NoVerdictError
 
 
@@ -68,7 +68,7 @@ def test_the_command_predicts_the_shipped_rows_where_none_are_named(
 ) -> None:
     monkeypatch.setattr(run, "shipped_rows", lambda configs: [])
     out = tmp_path / "out.txt"
-    assert command.validate_command(output=str(out)) == ExitCode.NO_VERDICT
+    assert main.run(["validate", "-o", str(out)]) == ExitCode.NO_VERDICT
     assert "0 of 0 rows" in out.read_text()
 
 
