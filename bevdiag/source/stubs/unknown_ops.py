@@ -48,6 +48,7 @@ class Function:
         returns_tensors: whether its C++ returns them; None where its C++ was not found.
         place: file and line of its definition, relative to the repository.
         cpp_name: its name in C++.
+        reads: places of the tensors that its C++ declares to be constant.
         texts: the C++ of its module, by file, without comments.
     """
 
@@ -55,6 +56,7 @@ class Function:
     returns_tensors: bool | None
     place: str
     cpp_name: str = ""
+    reads: frozenset[int] = frozenset()
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -91,8 +93,7 @@ def unknown_op(module: str, function: Function) -> Callable[..., Any]:
         trace = running()
         if trace is None or not isinstance(trace.values, AssumedValues):
             raise NoVerdictError(f"{named} has no values on the CPU")
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        trace.values.overwritten(tensors)
+        written = [*args, *kwargs.values()]
         try:
             result = _followed(function, args, kwargs)
         except UnreadableError as error:
@@ -109,14 +110,17 @@ def unknown_op(module: str, function: Function) -> Callable[..., Any]:
                 "the tensors that it is given and to allocate nothing"
             )
         else:
+            written = [value for place, value in enumerate(args) if place not in function.reads]
             note(
                 f"{named} is a compiled operation that bevdiag does not know: what it allocates "
                 "was read from its C++"
             )
+        tensors = [value for value in written if isinstance(value, Tensor)]
+        trace.values.overwritten(tensors)
         of_features = any(tensor.is_meta for tensor in tensors)
         # One value throughout is what a wrapper fills an output with before the call.
         lose_values(tensor for tensor in tensors if _is_uniform(tensor))
-        if not (of_features and all(tensor.is_meta for tensor in tensors)):
+        if tensors and not (of_features and all(tensor.is_meta for tensor in tensors)):
             trace.values.leave_open(
                 f"{named}: what it writes is not known, so counts that depend on it are not"
             )
@@ -185,7 +189,9 @@ def _function(name: str, cpp_name: str, texts: Mapping[str, str]) -> Function:
     if not found:
         return Function(name, None, "")
     plain = any(word in _NO_RESULT for word in found[0].returns.split())
-    return Function(name, not plain, found[0].place, cpp_name, texts)
+    constant = re.compile(r"const\b.*\bTensor\b")
+    reads = {n for n, one in enumerate(found[0].parameters) if constant.match(one.type)}
+    return Function(name, not plain, found[0].place, cpp_name, frozenset(reads), texts)
 
 
 def _shown(root: Path, file: Path) -> str:

@@ -8,7 +8,7 @@ at::Tensor untwist(at::Tensor x) {
     return launch(x);
 }
 
-at::Tensor widen(const at::Tensor &x, const int factor) {
+at::Tensor widen(const at::Tensor &x, const at::Tensor &shapes, const int factor) {
     auto scratch = at::empty({x.size(0), 5}, x.options().dtype(at::kInt));
     auto out = at::zeros({x.size(0), x.size(1) * factor}, x.options());
     launch_widening(scratch.data_ptr<int>(), x.data_ptr<float>(), out.data_ptr<float>());
