@@ -37,7 +37,7 @@ _OPTIMIZATION = ("OPTIMIZATION",)
 
 
 class ClassNames(Settings):
-    """The classes that are told apart."""
+    """The classes that a head distinguishes."""
 
     class_names: tuple[str, ...] = Field(min_length=1)
 
