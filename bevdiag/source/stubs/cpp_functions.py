@@ -26,9 +26,10 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """TensorOptions: the type of a tensor on the GPU that is made with them."""
+    """TensorOptions: the type of a tensor that is made with them, and whether on the GPU."""
 
     dtype: torch.dtype = torch.float32
+    on_gpu: bool = True
 
 
 class _Unknown:
@@ -67,6 +68,7 @@ _FREE_OF_MEMORY = (
     *("packed_accessor", "packed_accessor32", "packed_accessor64", "accessor", "defined"),
     *("stride", "element_size", "requires_grad"),
 )
+_SHAPES = ("size", "sizes", "dim", "numel", "type", "scalar_type", "is_contiguous", "is_cuda")
 _REFUSED = ("item", "cpu", "nonzero", "masked_select", "unique", "to_dense", "numpy", "tolist")
 """Methods whose results hang on values, or that leave the GPU."""
 _DECLARED = re.compile(
@@ -79,6 +81,8 @@ _CHANGED = re.compile(
     r"|(?:\+\+|--|(?<!&)&)\s*(\w+)"
 )
 """Names that a text may give another value."""
+_METHOD = re.compile(r"\b(\w+)\s*\.\s*(\w+)")
+_LEAVES = re.compile(r"(?:break|continue|goto|throw)\b")
 _LAMBDA = re.compile(r"\[\s*[&=]?\s*\]\s*(?:\(\s*\)\s*)?\{")
 _COUNTED = re.compile(
     r"[\w:\s]*?\b(\w+)\s*=\s*([^;]+);\s*(\w+)\s*<(=?)\s*([^;]+);\s*(?:\+\+\s*(\w+)|(\w+)\s*\+\+)\s*$"
@@ -190,7 +194,13 @@ class _Reading:
 
     def _pass_over(self, text: str) -> None:
         """Leave out what is not followed, if it has nothing to do with memory."""
-        if _MEMORY.search(_ASIDE.sub("", text)) or re.search(r"\breturn\b", text):
+        odd = _MEMORY.search(_ASIDE.sub("", text)) or re.search(r"\breturn\b", text)
+        made = (
+            name not in _FREE_OF_MEMORY and name not in _SHAPES
+            for owner, name in _METHOD.findall(text)
+            if isinstance(self._named(owner), (Tensor, list))
+        )
+        if odd or any(made):
             raise UnreadableError(f"`{_in_short(text)}` is not followed")
         for names in _CHANGED.findall(text):
             for scope in self.scopes:
@@ -199,7 +209,11 @@ class _Reading:
     def _repeat(self, statement: Statement) -> None:
         counted = _COUNTED.match(statement.text.strip())
         begin, end = (self._value(counted[2]), self._value(counted[5])) if counted else (None, None)
-        if counted is None or not (isinstance(begin, int) and isinstance(end, int)):
+        if (
+            counted is None
+            or counted[3] != counted[1]
+            or not (isinstance(begin, int) and isinstance(end, int))
+        ):
             self._pass_over(statement.body)
             return
         passes = range(begin, end + bool(counted[4]))
@@ -211,6 +225,8 @@ class _Reading:
             self.scopes.pop()
 
     def _plain(self, text: str) -> None:
+        if _LEAVES.match(text):
+            raise UnreadableError(f"`{_in_short(text)}` is not followed")
         inside = _LAMBDA.search(text)
         if re.match(r"return\b", text):
             raise _Returned(self._value(text[len("return") :]) if text != "return" else None)
@@ -334,19 +350,20 @@ class _Reading:
 
     def _of_repository(self, name: str, found: list[Definition], args: list[Any]) -> Any:
         text = " ".join(one.body or "Tensor" for one in found)
+        takes_tensors = any("Tensor" in one.type for one in found[0].parameters)
         writes = any(
             "&" in one.type and "const" not in one.type and "Tensor" not in one.type
             for one in found[0].parameters
         )
         if writes:
             raise UnreadableError(f"`{name}` writes what it is given")
-        if not _MEMORY.search(_ASIDE.sub("", text)):
+        if not takes_tensors and not _MEMORY.search(_ASIDE.sub("", text)):
             return _UNKNOWN
         return self.call(name, args)
 
     def _of_torch(self, name: str, args: list[Any]) -> Any:
         if name in ("TensorOptions", "dtype", "device"):
-            return _Options(*(value for value in args if isinstance(value, torch.dtype)))
+            return self._method(_Options(on_gpu=False), name, args)
         return self._applied(getattr(torch, name, None), name, args)
 
     def _method(self, owner: Any, name: str, args: list[Any]) -> Any:
@@ -354,7 +371,8 @@ class _Reading:
             return True
         if isinstance(owner, _Options):
             dtypes = [value for value in args if isinstance(value, torch.dtype)]
-            return _Options(*dtypes) if dtypes else owner
+            on_gpu = owner.on_gpu or name == "device"
+            return _Options(dtypes[0] if dtypes else owner.dtype, on_gpu)
         if isinstance(owner, list) and name in ("push_back", "emplace_back") and len(args) == 1:
             owner.append(args[0])
             return None
@@ -383,7 +401,7 @@ class _Reading:
             raise UnreadableError(f"`{name}` is not followed")
         named: dict[str, Any] = {"dtype": options[0].dtype, "device": _META} if options else {}
         made = function(*given, **named)
-        if isinstance(made, Tensor) and not made.is_meta:
+        if isinstance(made, Tensor) and not (made.is_meta and all(o.on_gpu for o in options)):
             raise UnreadableError(f"`{name}` makes a tensor of the host")
         return made
 

@@ -55,8 +55,17 @@ class Statement:
 
 
 def without_comments(text: str) -> str:
-    """Blank out comments and what is for the preprocessor; lines keep their numbers."""
-    return _SKIPPED.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    """Blank out comments and what is for the preprocessor; lines keep their numbers.
+
+    Where the preprocessor chooses the other side of a condition, a jump stays: which of the two is
+    compiled is not known, and nobody follows it.
+    """
+
+    def blank(match: re.Match[str]) -> str:
+        jump = "goto other_side;" if re.match(r"[ \t]*#\s*el", match[0]) else ""
+        return jump + re.sub(r"[^\n]", " ", match[0])
+
+    return _SKIPPED.sub(blank, text)
 
 
 def definitions(name: str, texts: Mapping[str, str]) -> list[Definition]:

@@ -71,15 +71,21 @@ def test_outputs_and_scratch_are_made_as_the_cpp_says() -> None:
         "return no_function_of_theirs(x);",
         "return at::no_function_of_pytorch(x);",
         "return at::zeros({n / 0}, x.options());",
+        "if (p[0] > 3) { x = x.clone(); } return at::zeros({n}, x.options());",
+        "fill<<<n, 1>>>(x.clone().data_ptr()); return x;",
+        "hidden(x); return x;",
+        "for (int k = 0; k < n; ++k) { if (k == 1) break; x = at::relu(x); } return x;",
+        "#ifdef A\nint k = 1;\n#else\nint k = 2;\n#endif\nreturn at::zeros({k}, x.options());",
+        "return at::zeros({n}, torch::dtype(at::kInt));",
         "grow(n); return at::zeros({n}, x.options());",
         "x = at::relu(x); return again(x, n, p);",
     ],
 )
 def test_what_cannot_be_followed_is_not_guessed(body: str) -> None:
-    helper = "void grow(int &n) { n = 5; }"
-    source = f"{helper}\nat::Tensor again(at::Tensor x, int n, int* p) {{ {body} }}"
+    helper = "void grow(int &n) { n = 5; }\nvoid hidden(at::Tensor y) { odd(y.clone()); }"
+    source = f"{helper}\nat::Tensor again(at::Tensor x, int n, int* p) {{\n{body} }}"
     with pytest.raises(UnreadableError):
-        follow("again", {"a.cpp": source}, (_meta(3), 4, None))
+        follow("again", {"a.cpp": without_comments(source)}, (_meta(3), 4, None))
 
 
 @pytest.mark.parametrize(
@@ -90,9 +96,14 @@ def test_what_cannot_be_followed_is_not_guessed(body: str) -> None:
         ("int k = n; k *= 2; k -= 1; return at::zeros({k}, x.options());", (7,)),
         ("if (n > 3 && !x.is_contiguous()) return x; return at::zeros({1}, x.options());", (1,)),
         ("at::Tensor a; if (n == 4) { a = at::zeros({9}, x.options()); } return a;", (9,)),
+        (
+            "#ifdef A\nreturn at::zeros({1}, torch::dtype(at::kInt).device(x.device()));\n"
+            '#else\nAT_ERROR("not on the CPU");\n#endif',
+            (1,),
+        ),
         ("auto s = x.sizes(); return at::ones({s[0], x.dim()}, x.options());", (3, 1)),
     ],
 )
 def test_arithmetic_and_branches_are_those_of_cpp(body: str, expected: tuple[int, ...]) -> None:
-    source = f"at::Tensor made(at::Tensor x, int n) {{ {body} }}"
-    assert follow("made", {"a.cpp": source}, (_meta(3), 4)).shape == expected
+    source = f"at::Tensor made(at::Tensor x, int n) {{\n{body} }}"
+    assert follow("made", {"a.cpp": without_comments(source)}, (_meta(3), 4)).shape == expected
